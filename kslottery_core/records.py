@@ -1,0 +1,87 @@
+"""Strict reading of frozen dataclasses from JSON, so that a file written by hand fails with one clear sentence.
+
+Kept in the standard library on purpose: the core runs on compute nodes where only torch, transformers, peft,
+sacrebleu, scipy and pandas are installed.
+"""
+
+import dataclasses
+import json
+import os
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from kslottery_core.errors import KSLotteryError
+
+Record = TypeVar("Record")
+
+
+def read_record(
+    record_class: type[Record], mapping: Any, where: str, error: type[KSLotteryError] = KSLotteryError
+) -> Record:
+    """Build `record_class` from a JSON object, checking names and types; `where` names the file in messages.
+
+    Integers are accepted where floats are expected; booleans are never accepted as numbers. Raises `error`.
+    """
+    if not isinstance(mapping, Mapping):
+        raise error(f"{where}: expected a JSON object with the fields of a {record_class.__name__}, found {mapping!r}.")
+    fields = {field.name: field for field in dataclasses.fields(record_class)}  # type: ignore[arg-type]
+    unknown = sorted(set(mapping) - set(fields))
+    if unknown:
+        raise error(f"{where}: unknown field {unknown[0]!r}; a {record_class.__name__} has {', '.join(fields)}.")
+    hints = typing.get_type_hints(record_class)
+    values = {}
+    for name, field in fields.items():
+        if name in mapping:
+            values[name] = _read_value(hints[name], mapping[name], f"{where}: field {name!r}", error)
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise error(f"{where}: the field {name!r} is missing; a {record_class.__name__} needs it.")
+    return record_class(**values)
+
+
+def _read_value(hint: Any, value: Any, where: str, error: type[KSLotteryError]) -> Any:
+    if hint is Any:
+        return value
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        (chosen,) = [a for a in arguments if a is not type(None)]  # records only use "X | None"
+        return _read_value(chosen, value, where, error)
+    if dataclasses.is_dataclass(hint):
+        return read_record(typing.cast(type, hint), value, where, error)
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(_read_value(arguments[0], item, where, error) for item in value)
+    if origin is dict and isinstance(value, Mapping):
+        return {str(key): _read_value(arguments[1], item, where, error) for key, item in value.items()}
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    plain = origin or hint
+    if isinstance(value, plain) and not (isinstance(value, bool) and plain is not bool):
+        return value
+    raise error(f"{where}: expected {getattr(plain, '__name__', plain)}, found {value!r}.")
+
+
+def load_json(path: Path, error: type[KSLotteryError] = KSLotteryError) -> Any:
+    """Parse a JSON file; a missing or broken file raises `error` with the reason."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise error(f"{path}: expected a JSON file, found no file there; check the path.") from None
+    except (OSError, UnicodeDecodeError) as problem:
+        raise error(f"{path}: the file cannot be read ({problem}).") from None
+    except json.JSONDecodeError as problem:
+        raise error(
+            f"{path}: expected JSON, found text that breaks at line {problem.lineno}, column {problem.colno} "
+            f"({problem.msg}); write the file again."
+        ) from None
+
+
+def save_json(path: Path, content: Any) -> None:
+    """Write JSON beside the target and rename it there, so that a reader never sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
+    scratch.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    scratch.replace(path)
