@@ -1,0 +1,46 @@
+"""A KS result and a rule become a sorted set of token ids with its provenance. Knows no training."""
+
+from kslottery_core.tickets.published import load_published_ticket, load_published_tickets
+from kslottery_core.tickets.selection import (
+    describe_empty_ticket,
+    describe_method_disagreement,
+    select_ticket,
+    select_top_k_ticket,
+)
+from kslottery_core.tickets.thresholds import (
+    CORRECTIONS,
+    TicketCurve,
+    compute_adjusted_p_values,
+    compute_least_count,
+    compute_ticket_curve,
+    compute_ticket_mask,
+)
+from kslottery_core.tickets.ticket import (
+    RULES,
+    Ticket,
+    check_ticket_fits,
+    create_list_ticket,
+    load_ticket,
+    save_ticket,
+)
+
+__all__ = [
+    "CORRECTIONS",
+    "RULES",
+    "Ticket",
+    "TicketCurve",
+    "check_ticket_fits",
+    "compute_adjusted_p_values",
+    "compute_least_count",
+    "compute_ticket_curve",
+    "compute_ticket_mask",
+    "create_list_ticket",
+    "describe_empty_ticket",
+    "describe_method_disagreement",
+    "load_published_ticket",
+    "load_published_tickets",
+    "load_ticket",
+    "save_ticket",
+    "select_ticket",
+    "select_top_k_ticket",
+]

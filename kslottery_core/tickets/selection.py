@@ -1,0 +1,116 @@
+"""Rules that turn a KS result into a ticket."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kslottery_core.errors import TicketError
+from kslottery_core.ks import KSResult, check_significance_level, compute_tau
+from kslottery_core.tickets.thresholds import compute_least_count, compute_ticket_curve
+from kslottery_core.tickets.ticket import Ticket
+
+
+def select_ticket(
+    result: KSResult,
+    significance_level: float = 0.05,
+    *,
+    correction: str = "none",
+    p_value_method: str = "exact",
+    tokens: Sequence[str] = (),
+    fingerprints: tuple[str | None, str | None] = (None, None),
+) -> Ticket:
+    """The tokens whose (corrected) p is at most alpha. An empty ticket is no error: its note says what would help.
+
+    `tokens` are labels of the whole vocabulary, (V,). Raises KSInputError for alpha outside 0 < alpha < 1 and
+    TicketError for an unknown correction.
+    """
+    significance_level = check_significance_level(significance_level)
+    least = compute_least_count(result, significance_level, correction, p_value_method)
+    mask = np.zeros(result.vocabulary_size, dtype=bool) if least is None else result.counts >= least
+    note = None
+    if not mask.any():
+        note = describe_empty_ticket(result, significance_level, correction, p_value_method)
+    return Ticket(
+        rule="alpha",
+        significance_level=significance_level,
+        correction=correction,
+        p_value_method=p_value_method,
+        least_count=least,
+        note=note,
+        **_describe_ids(result, mask, tokens, fingerprints),
+    )
+
+
+def select_top_k_ticket(
+    result: KSResult,
+    k: int,
+    *,
+    tokens: Sequence[str] = (),
+    fingerprints: tuple[str | None, str | None] = (None, None),
+) -> Ticket:
+    """The k tokens of largest D; equal D is broken by larger L2 shift, then by smaller id. Unmoved rows never win."""
+    moved = int((result.counts > 0).sum())
+    if k < 1 or k > result.vocabulary_size:
+        raise TicketError(f"top k: expected a whole number from 1 to {result.vocabulary_size}, found {k}.")
+    order = np.lexsort((np.arange(result.vocabulary_size), -result.l2_shift, -result.counts))[: min(k, moved)]
+    mask = np.zeros(result.vocabulary_size, dtype=bool)
+    mask[order] = True
+    note = f"Only {moved} of the {k} tokens asked for have a D above 0." if moved < k else None
+    return Ticket(
+        rule="top_k",
+        least_count=int(result.counts[order].min()) if len(order) else None,
+        note=note,
+        **_describe_ids(result, mask, tokens, fingerprints),
+    )
+
+
+def _describe_ids(
+    result: KSResult, mask: np.ndarray, tokens: Sequence[str], fingerprints: tuple[str | None, str | None]
+) -> dict:
+    ids = tuple(int(token_id) for token_id in np.flatnonzero(mask))
+    return {
+        "token_ids": ids,
+        "tokens": tuple(tokens[token_id] for token_id in ids) if tokens else (),
+        "width": result.width,
+        "vocabulary_size": result.vocabulary_size,
+        "fingerprint_before": fingerprints[0] or result.fingerprint_before,
+        "fingerprint_after": fingerprints[1] or result.fingerprint_after,
+    }
+
+
+def describe_empty_ticket(
+    result: KSResult, significance_level: float, correction: str = "none", p_value_method: str = "exact"
+) -> str:
+    """Say why no token wins at alpha: the least alpha that gives one, and the least D that would be seen at this d."""
+    if result.changed_count == 0:
+        return "No row differs between before and after, so no alpha gives a ticket."
+    least = compute_least_count(result, significance_level, correction, p_value_method)
+    if least is None:
+        seen = f"At alpha {significance_level:g} no D would win at width {result.width}."
+    else:
+        seen = (
+            f"At alpha {significance_level:g} the least D that wins at width {result.width} is "
+            f"{least / result.width:.4f}; the largest D here is {result.statistics.max():.4f}."
+        )
+    curve = compute_ticket_curve(result, correction, p_value_method)
+    if len(curve.sizes) == 0:
+        return f"{seen} No alpha below 1 gives a token: take the top k instead."
+    first = float(curve.significance_levels[0])
+    count = int(curve.sizes[0])
+    return f"{seen} The least alpha that gives a ticket is {first:.4g} ({count} token{'s' if count != 1 else ''})."
+
+
+def describe_method_disagreement(result: KSResult, significance_level: float) -> str | None:
+    """Say how many tokens the exact p and the asymptotic tau judge differently at alpha, or None."""
+    exact = compute_least_count(result, significance_level)
+    asymptotic = compute_least_count(result, significance_level, p_value_method="asymptotic")
+    top = result.width + 1
+    low, high = sorted((top if exact is None else exact, top if asymptotic is None else asymptotic))
+    differing = int(result.histogram[low:high].sum())
+    if not differing:
+        return None
+    tau = compute_tau(result.width, significance_level)
+    return (
+        f"At alpha {significance_level:g}, {differing} token(s) are judged differently by the exact p and by "
+        f"tau = {tau:.4f}."
+    )

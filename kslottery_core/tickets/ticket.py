@@ -1,0 +1,106 @@
+"""The ticket: a sorted set of token ids and where it came from. One JSON form on disk, in a download and on the
+command line."""
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from kslottery_core.errors import TicketError
+from kslottery_core.records import load_json, read_record, save_json
+
+RULES = ("alpha", "top_k", "published", "list")
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """Token ids chosen for tuning or transfer.
+
+    `token_ids` are sorted and distinct, each in 0 .. vocabulary_size - 1; `tokens` are their readable labels, in the
+    same order (empty when unknown). `least_count` is the smallest count k = d * D that wins. The fingerprints are the
+    content digests of the two embedding matrices it was selected from; None where it was not selected from a pair.
+    """
+
+    token_ids: tuple[int, ...]
+    vocabulary_size: int
+    rule: str
+    tokens: tuple[str, ...] = ()
+    significance_level: float | None = None
+    correction: str | None = None
+    p_value_method: str | None = None
+    least_count: int | None = None
+    width: int | None = None
+    fingerprint_before: str | None = None
+    fingerprint_after: str | None = None
+    note: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.rule not in RULES:
+            raise TicketError(f"ticket: expected a rule among {', '.join(RULES)}, found {self.rule!r}.")
+        ids = self.token_ids
+        if any(later <= earlier for earlier, later in itertools.pairwise(ids)):
+            repeated = [token_id for token_id, times in Counter(ids).items() if times > 1]
+            found = f"the id {repeated[0]} more than once" if repeated else "ids out of order"
+            raise TicketError(f"ticket: expected distinct token ids in ascending order, found {found}.")
+        if ids and not (ids[0] >= 0 and ids[-1] < self.vocabulary_size):
+            wrong = ids[0] if ids[0] < 0 else ids[-1]
+            raise TicketError(
+                f"ticket: expected token ids from 0 to {self.vocabulary_size - 1}, found {wrong}; "
+                "the ticket was made for another vocabulary."
+            )
+        if self.tokens and len(self.tokens) != len(ids):
+            raise TicketError(f"ticket: expected one label per token id, found {len(self.tokens)} for {len(ids)} ids.")
+
+    @property
+    def size(self) -> int:
+        """Number of tokens in the ticket."""
+        return len(self.token_ids)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object with every field."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, mapping: Any, where: str = "ticket") -> "Ticket":
+        """Read a JSON object; raises TicketError naming `where` and the field that is wrong."""
+        return read_record(cls, mapping, where, TicketError)
+
+
+def save_ticket(ticket: Ticket, path: str | Path) -> None:
+    """Write ticket.json."""
+    try:
+        save_json(Path(path), ticket.to_json())
+    except OSError as problem:
+        raise TicketError(f"{path}: the ticket cannot be written there ({problem}); choose another path.") from None
+
+
+def load_ticket(path: str | Path) -> Ticket:
+    """Read ticket.json; raises TicketError."""
+    return Ticket.from_json(load_json(Path(path), TicketError), str(path))
+
+
+def check_ticket_fits(ticket: Ticket, vocabulary_size: int, width: int) -> None:
+    """Raise TicketError unless the ticket can be applied to an embedding matrix of V rows of width d."""
+    if not ticket.token_ids:
+        raise TicketError("ticket: expected at least one token, found an empty ticket; raise alpha or take the top k.")
+    if ticket.token_ids[-1] >= vocabulary_size:
+        raise TicketError(
+            f"ticket: the token id {ticket.token_ids[-1]} does not exist in this model of {vocabulary_size} rows; "
+            f"the ticket was made for a vocabulary of {ticket.vocabulary_size}."
+        )
+    if ticket.width is not None and ticket.width != width:
+        raise TicketError(
+            f"ticket: it was made for rows of width {ticket.width}, this model has width {width}; "
+            "select a ticket from this model's own pair."
+        )
+
+
+def create_list_ticket(token_ids: Sequence[int], vocabulary_size: int, tokens: Sequence[str] = ()) -> Ticket:
+    """A ticket of ids that a person names, in any order; `tokens` are labels of the whole vocabulary, (V,)."""
+    ordered = tuple(sorted(token_ids))
+    labels = (
+        tuple(tokens[i] for i in ordered) if tokens and ordered and 0 <= ordered[0] <= ordered[-1] < len(tokens) else ()
+    )
+    return Ticket(token_ids=ordered, vocabulary_size=vocabulary_size, rule="list", tokens=labels)
