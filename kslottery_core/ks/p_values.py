@@ -29,8 +29,9 @@ def compute_p_values(width: int) -> np.ndarray:
     steps = np.arange(1, width + 1, dtype=np.float64)
     log_ratios = np.concatenate(([0.0], np.cumsum(np.log((width - steps + 1) / (width + steps)))))  # (d + 1,)
     p_values = np.empty(width + 1)
-    p_values[0] = 1.0
-    for count in range(1, width + 1):
+    # Two samples without a common value always differ by one step somewhere, so p(1) is 1 exactly.
+    p_values[:2] = 1.0
+    for count in range(2, width + 1):
         terms = np.exp(log_ratios[count::count])
         p_values[count] = 2.0 * (terms[0::2].sum() - terms[1::2].sum())
     np.clip(p_values, 0.0, 1.0, out=p_values)

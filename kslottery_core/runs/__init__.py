@@ -1,0 +1,27 @@
+"""Runs: what was asked (`RunSpec`), what happened (`RunRecord`), where they lie (`RunStore`), how they start and stop.
+
+A run's folder is the truth. `spec.json` is written once; `status.json` is replaced as a whole; `metrics.jsonl` grows
+by a line an event; a file named `cancel` asks the run to stop; `checkpoints/`, `outputs.jsonl` and `result.json` are
+what it leaves, `log.txt` is what it said. Reading any of it loads no model and no torch.
+"""
+
+from kslottery_core.runs.launch import cancel_run, launch_run
+from kslottery_core.runs.record import RunRecord, load_run
+from kslottery_core.runs.spec import OUTPUTS, RunSpec, check_spec
+from kslottery_core.runs.status import ENDED_STATES, LIVE_STATES, RunStatus
+from kslottery_core.runs.store import RunStore, get_home
+
+__all__ = [
+    "ENDED_STATES",
+    "LIVE_STATES",
+    "OUTPUTS",
+    "RunRecord",
+    "RunSpec",
+    "RunStatus",
+    "RunStore",
+    "cancel_run",
+    "check_spec",
+    "get_home",
+    "launch_run",
+    "load_run",
+]

@@ -1,0 +1,57 @@
+"""`kslottery` and `python -m kslottery_core`: one command line. Errors are one sentence and status 2."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kslottery_core.commands import pair_commands, run_commands, store_commands
+from kslottery_core.errors import KSLotteryError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Which few token embeddings of a language model matter: compare, select a ticket, tune it, score it.",
+)
+app.command()(pair_commands.ks)
+app.command()(pair_commands.ticket)
+app.command()(run_commands.tune)
+app.command()(run_commands.evaluate)
+app.command()(run_commands.export)
+app.add_typer(store_commands.app, name="runs")
+
+demo_app = typer.Typer(no_args_is_help=True, help="The bundled demo.")
+app.add_typer(demo_app, name="demo")
+
+
+@demo_app.command("build")
+def build_demo_command(
+    out: Annotated[Path, typer.Argument(help="Folder to write the demo into.", metavar="OUT")],
+    quick: Annotated[bool, typer.Option(help="A toy size, to see that everything works.")] = False,
+) -> None:
+    """Make the demo anew: text, tokenizer, base model, embedding-tuned model, ticket and finished runs."""
+    from kslottery_core.commands.terminal import TerminalProgress
+    from kslottery_core.demo import build_demo
+
+    with TerminalProgress() as progress:
+        build_demo(out, quick=quick, on_progress=progress)
+    typer.echo(f"Wrote the demo to {out}.")
+
+
+def main() -> None:
+    """Run the command line; a KSLotteryError is printed as its sentence, with exit status 2."""
+    try:
+        app()
+    except KSLotteryError as problem:
+        sys.stderr.write(f"Error: {problem}\n")
+        sys.exit(2)
+    except BrokenPipeError:  # a reader such as `head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+"""GGUF files: metadata and tensor list from the header, rows dequantised a block at a time.
+
+The header is read here and not by `gguf.GGUFReader`, which builds several NumPy views for each of some 100,000 token
+strings (seconds for a small model) and answers a truncated file with whatever NumPy raises. Format: the GGUF
+specification, versions 2 and 3, little endian.
+"""
+
+import mmap
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kslottery_core.checkpoints.matrix import EmbeddingMatrix
+from kslottery_core.checkpoints.row_readers import TensorEntry
+from kslottery_core.checkpoints.token_strings import TokenTable
+from kslottery_core.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import torch
+
+EMBEDDING, HEAD = "token_embd.weight", "output.weight"
+PLAIN_TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+SCALAR_FORMATS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+STRING, ARRAY = 8, 9
+UNKNOWN_TOKEN, CONTROL_TOKEN, UNUSED_TOKEN = 2, 3, 5  # tokenizer.ggml.token_type
+
+
+@dataclass(frozen=True)
+class GGUFTensor:
+    """`shape` is in torch's order (rows first); `offset` in bytes from the start of the file."""
+
+    name: str
+    shape: tuple[int, ...]
+    type_id: int
+    type_name: str
+    row_bytes: int
+    offset: int
+
+    @property
+    def dtype(self) -> str:
+        return PLAIN_TYPES.get(self.type_name, self.type_name)
+
+
+@dataclass(frozen=True)
+class GGUFHeader:
+    metadata: dict[str, Any]
+    tensors: dict[str, GGUFTensor]
+
+
+class _HeaderCursor:
+    def __init__(self, content: mmap.mmap) -> None:
+        self.content = content
+        self.position = 0
+
+    def take(self, size: int) -> bytes:
+        piece = self.content[self.position : self.position + size]
+        if len(piece) < size:
+            raise EOFError
+        self.position += size
+        return piece
+
+    def scalar(self, code: str) -> Any:
+        return struct.unpack(f"<{code}", self.take(struct.calcsize(f"<{code}")))[0]
+
+    def text(self) -> str:
+        return self.take(self.scalar("Q")).decode("utf-8", errors="replace")
+
+    def value(self, kind: int) -> Any:
+        if kind == STRING:
+            return self.text()
+        if kind != ARRAY:
+            return self.scalar(SCALAR_FORMATS[kind])
+        item, count = self.scalar("I"), self.scalar("Q")
+        if item in SCALAR_FORMATS:
+            code = SCALAR_FORMATS[item]
+            return struct.unpack(f"<{count}{code}", self.take(count * struct.calcsize(f"<{code}")))
+        return tuple(self.value(item) for _ in range(count))
+
+
+def read_gguf_header(path: Path) -> GGUFHeader:
+    """Metadata and tensors of a GGUF file; raises CheckpointError for one that is not complete."""
+    try:
+        stat = path.stat()
+        return _read_header(path, stat.st_size, stat.st_mtime_ns)
+    except OSError as problem:
+        raise CheckpointError(f"{path}: the file cannot be read ({problem}).") from None
+
+
+@lru_cache(maxsize=4)
+def _read_header(path: Path, size: int, modified: int) -> GGUFHeader:
+    """`size` and `modified` are in the cache's key, so that a rewritten file is read again."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return _parse_header(_HeaderCursor(content), path, size)
+    except (EOFError, struct.error, KeyError, ValueError, OverflowError, MemoryError):
+        raise CheckpointError(
+            f"{path}: expected a complete GGUF file (version 2 or 3, little endian), found {size:,} bytes whose header "
+            "breaks off; it is truncated or damaged, so copy or download it again."
+        ) from None
+
+
+def _parse_header(cursor: _HeaderCursor, path: Path, size: int) -> GGUFHeader:
+    if cursor.take(4) != b"GGUF" or cursor.scalar("I") not in (2, 3):
+        raise ValueError
+    tensor_count, value_count = cursor.scalar("Q"), cursor.scalar("Q")
+    metadata = {}
+    for _ in range(value_count):
+        key = cursor.text()
+        metadata[key] = cursor.value(cursor.scalar("I"))
+    described = []
+    for _ in range(tensor_count):
+        name, dimensions = cursor.text(), cursor.scalar("I")
+        sizes = struct.unpack(f"<{dimensions}Q", cursor.take(8 * dimensions))
+        described.append((name, sizes, cursor.scalar("I"), cursor.scalar("Q")))
+    alignment = int(metadata.get("general.alignment", 32))
+    start = -(-cursor.position // alignment) * alignment
+    tensors = {name: _lay_out(name, sizes, kind, start + offset) for name, sizes, kind, offset in described}
+    for tensor in tensors.values():
+        needed = tensor.offset + tensor.row_bytes * prod(tensor.shape[:-1])
+        if needed > size:
+            raise CheckpointError(
+                f"{path}: the tensor {tensor.name!r} ends at byte {needed:,} but the file has {size:,}; "
+                "it is truncated, so copy or download it again."
+            )
+    return GGUFHeader(metadata, tensors)
+
+
+def _lay_out(name: str, sizes: tuple[int, ...], kind: int, offset: int) -> GGUFTensor:
+    from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+
+    quantisation = GGMLQuantizationType(kind)
+    block_values, block_bytes = GGML_QUANT_SIZES[quantisation]
+    row_bytes = sizes[0] // block_values * block_bytes
+    return GGUFTensor(name, tuple(reversed(sizes)), kind, quantisation.name, row_bytes, offset)
+
+
+@dataclass(frozen=True)
+class GGUFRows:
+    path: Path
+    tensor: GGUFTensor
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.tensor.shape[0], self.tensor.shape[1]
+
+    @property
+    def dtype(self) -> str:
+        return self.tensor.dtype
+
+    def read_rows(self, start: int, stop: int) -> "torch.Tensor":
+        import numpy as np
+        import torch
+        from gguf.constants import GGMLQuantizationType
+        from gguf.quants import dequantize
+
+        size = (stop - start) * self.tensor.row_bytes
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.tensor.offset + start * self.tensor.row_bytes)
+                content = bytearray(file.read(size))
+        except OSError as problem:
+            raise CheckpointError(f"{self.path}: the file cannot be read ({problem}).") from None
+        if len(content) < size:
+            raise CheckpointError(f"{self.path}: the file became shorter while it was read; open it again.")
+        if self.tensor.type_name in PLAIN_TYPES:
+            dtype = getattr(torch, self.dtype)
+            if not content:
+                return torch.empty(0, self.shape[1], dtype=dtype)
+            return torch.frombuffer(content, dtype=dtype).view(stop - start, self.shape[1])
+        if not content:
+            return torch.empty(0, self.shape[1])
+        # As one long row: the package walks over rows in Python, sixteen at a time.
+        blocks = np.frombuffer(content, dtype=np.uint8).reshape(1, size)
+        values = dequantize(blocks, GGMLQuantizationType(self.tensor.type_id))
+        return torch.from_numpy(np.ascontiguousarray(values).reshape(stop - start, self.shape[1]))
+
+
+def open_gguf(source: str, path: Path, parameter: str | None) -> EmbeddingMatrix:
+    """Open the token embedding of a GGUF file, or the matrix `parameter`. Raises CheckpointError."""
+    tensors = read_gguf_header(path).tensors
+    name = parameter or EMBEDDING
+    if name not in tensors:
+        listed = ", ".join(list(tensors)[:5])
+        raise CheckpointError(
+            f"{path}: expected a tensor named {name!r}, found none among {len(tensors)} tensors ({listed}, ...); "
+            "name one with --parameter."
+        )
+    tensor = tensors[name]
+    if len(tensor.shape) != 2 or tensor.type_name.startswith("I"):
+        raise CheckpointError(
+            f"{path}: expected an embedding matrix of floats, found "
+            f"{TensorEntry(name, tensor.shape, tensor.type_name).describe()}; name another tensor with --parameter."
+        )
+    _check_dequantisation(path, tensor)
+    notes: tuple[str, ...] = ()
+    if tensor.type_name not in PLAIN_TYPES:
+        notes = (
+            f"{source} stores its embedding as {tensor.type_name}: rows are dequantised to float32, so a change "
+            "smaller than the quantisation step cannot be seen.",
+        )
+    return EmbeddingMatrix(
+        source=source,
+        kind="gguf",
+        parameter=name,
+        reader=GGUFRows(path, tensor),
+        files=(path,),
+        model_folder=path.parent,
+        load_token_table=_make_table_loader(path),
+        find_tied=lambda: HEAD not in tensors if name == EMBEDDING else None,
+        notes=notes,
+    )
+
+
+def _check_dequantisation(path: Path, tensor: GGUFTensor) -> None:
+    from gguf.constants import GGMLQuantizationType
+    from gguf.quants import _type_traits
+
+    if tensor.type_name not in PLAIN_TYPES and GGMLQuantizationType(tensor.type_id) not in _type_traits:
+        raise CheckpointError(
+            f"{path}: the package gguf cannot dequantise {tensor.type_name}, the type of {tensor.name!r}; "
+            "convert the model to another quantisation or to F16."
+        )
+
+
+def _make_table_loader(path: Path) -> Callable[[], TokenTable]:
+    def load() -> TokenTable:
+        return _build_token_table(read_gguf_header(path).metadata)
+
+    return load
+
+
+def _build_token_table(metadata: dict[str, Any]) -> TokenTable:
+    tokens = metadata.get("tokenizer.ggml.tokens")
+    if not tokens:
+        return TokenTable(note="The GGUF file holds no tokenizer, so tokens are shown by their id.")
+    kinds = metadata.get("tokenizer.ggml.token_type") or (1,) * len(tokens)
+    special = {token_id for token_id, kind in enumerate(kinds) if kind in (UNKNOWN_TOKEN, CONTROL_TOKEN)}
+    for role in ("bos", "eos", "unknown", "padding", "separator", "cls", "mask"):
+        token_id = metadata.get(f"tokenizer.ggml.{role}_token_id")
+        if isinstance(token_id, int) and token_id < len(tokens):
+            special.add(token_id)
+    # Converters fill up the vocabulary with placeholders such as [PAD49152]; no text ever becomes one.
+    strings = tuple("" if kind == UNUSED_TOKEN else token for token, kind in zip(tokens, kinds, strict=False))
+    return TokenTable(strings, frozenset(special))

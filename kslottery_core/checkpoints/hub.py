@@ -1,0 +1,86 @@
+"""Models named by hub id: only the files that are needed, through huggingface_hub's cache."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from kslottery_core.errors import CheckpointError
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+def looks_like_hub_id(source: str) -> bool:
+    return HUB_ID.fullmatch(source) is not None and not source.endswith(
+        (".safetensors", ".bin", ".pt", ".pth", ".gguf")
+    )
+
+
+@dataclass(eq=False)
+class HubFiles:
+    """The files of `repository` at `revision`, fetched into the cache one at a time.
+
+    After the first file the commit it came from is pinned, so that all files belong together. `unreachable` tells that
+    some file was neither in the cache nor could the hub be asked for it.
+    """
+
+    repository: str
+    revision: str | None = None
+    unreachable: bool = False
+    folder: Path | None = None
+
+    @property
+    def label(self) -> str:
+        return self.repository if self.revision is None else f"{self.repository} (revision {self.revision})"
+
+    def fetch(self, name: str) -> Path | None:
+        """The file's path in the cache, or None where the repository has no such file. Raises CheckpointError."""
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+        pinned = self.revision if self.folder is None else self.folder.name
+        try:
+            path = Path(hf_hub_download(self.repository, name, revision=pinned))
+        except LocalEntryNotFoundError:
+            self.unreachable = True
+            return None
+        except EntryNotFoundError:
+            return None
+        except Exception as problem:
+            raise self.explain(problem) from None
+        self.folder = self.folder or path.parent
+        return path
+
+    def fetch_all(self) -> Path:
+        """Download the whole model (safetensors where there are any) and return its folder. Raises CheckpointError."""
+        from huggingface_hub import snapshot_download
+
+        formats = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]
+        if self.fetch("model.safetensors.index.json") is None and self.fetch("model.safetensors") is None:
+            formats.append("*.bin")
+        pinned = self.revision if self.folder is None else self.folder.name
+        try:
+            return Path(snapshot_download(self.repository, revision=pinned, allow_patterns=formats))
+        except Exception as problem:
+            raise self.explain(problem) from None
+
+    def explain(self, problem: Exception | None = None) -> CheckpointError:
+        """One sentence for what the hub answered; without a problem: nothing usable was found."""
+        from huggingface_hub import errors
+
+        if isinstance(problem, errors.GatedRepoError):
+            return CheckpointError(
+                f"{self.label}: this model is gated on the hub; accept its terms there and log in with `hf auth login`."
+            )
+        if isinstance(problem, errors.RevisionNotFoundError):
+            return CheckpointError(f"{self.label}: the hub has this model but not this revision; check its name.")
+        if isinstance(problem, errors.RepositoryNotFoundError):
+            return CheckpointError(
+                f"{self.label}: there is no such folder here, and the hub has no public model of that name; "
+                "check the path or the id (a private model needs `hf auth login`)."
+            )
+        if isinstance(problem, errors.HFValidationError):
+            return CheckpointError(f"{self.label}: this is neither a path that exists nor a valid hub id.")
+        return CheckpointError(
+            f"{self.label}: there is no such folder here, it is not complete in the local hub cache, and the hub "
+            "cannot be reached; check the path, or go online once to download it."
+        )

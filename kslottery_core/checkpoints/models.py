@@ -1,0 +1,195 @@
+"""Load a whole causal language model and its tokenizer from any kind of source."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from kslottery_core.checkpoints.adapter import find_adapter_base, find_adapter_vocabulary
+from kslottery_core.checkpoints.base_model import explain_base
+from kslottery_core.checkpoints.hub import HubFiles
+from kslottery_core.checkpoints.opening import DEEPEST_BASE
+from kslottery_core.checkpoints.quiet import keep_transformers_quiet
+from kslottery_core.checkpoints.sources import ADAPTER_CONFIG, Source, find_source
+from kslottery_core.checkpoints.ticket_folder import find_ticket_base, load_ticket_rows
+from kslottery_core.checkpoints.token_strings import list_tokenizer_files
+from kslottery_core.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+DTYPES = ("float32", "float16", "bfloat16", "auto")
+
+
+def load_model(
+    source: str | Path, *, revision: str | None = None, dtype: str = "float32", device: str = "cpu"
+) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    """Load model and tokenizer of a folder, GGUF, adapter (merged), tuned ticket (rows set, head untied) or hub id.
+
+    `dtype` is "float32", "float16", "bfloat16" or "auto" (as stored). The model is in evaluation mode on `device`; a
+    tokenizer without a padding token pads with its end token. No code from a checkpoint is run. Raises CheckpointError.
+    """
+    if dtype not in DTYPES:
+        raise CheckpointError(f"dtype: expected one of {', '.join(DTYPES)}, found {dtype!r}.")
+    with keep_transformers_quiet():
+        model, tokenizer = _load(source, revision, dtype, depth=0)
+        _set_padding(tokenizer, str(source))
+        try:
+            model = model.to(device)
+        except RuntimeError as problem:
+            raise CheckpointError(
+                f"{source}: the model cannot be put on {device!r} ({_first_line(problem)})."
+            ) from None
+    return model.eval(), tokenizer
+
+
+def untie_head(model: "PreTrainedModel") -> bool:
+    """Give the output head its own copy of a shared matrix, so that input rows can change alone.
+
+    Returns whether the two were tied. The config is changed too, so that saving and loading keeps both matrices.
+    """
+    import torch
+
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    if head is None or head.weight is not embedding.weight:
+        return False
+    head.weight = torch.nn.Parameter(embedding.weight.detach().clone(), requires_grad=embedding.weight.requires_grad)
+    for config in {id(config): config for config in (model.config, model.config.get_text_config())}.values():
+        config.tie_word_embeddings = False
+    # transformers keeps its own list of what is tied and would tie again, or drop a matrix, when it saves.
+    for module in model.modules():
+        if hasattr(module, "all_tied_weights_keys"):
+            cast(Any, module).all_tied_weights_keys = {}
+    return True
+
+
+def _load(source: str | Path, revision: str | None, dtype: str, depth: int) -> tuple[Any, Any]:
+    if depth > DEEPEST_BASE:
+        raise CheckpointError("Its base model leads back to itself; correct the base that it names.")
+    found = find_source(source, revision)
+    path = found.path
+    if path is None:
+        path = _fetch_hub(found)
+        found = Source(found.text, "adapter" if (path / ADAPTER_CONFIG).is_file() else "folder", path)
+    if found.kind == "ticket":
+        return _load_ticket(found, path, dtype, depth)
+    if found.kind == "adapter":
+        return _load_adapter(found, path, dtype, depth)
+    if found.kind == "gguf":
+        return _load_gguf(found, path, dtype)
+    folder = path if path.is_dir() else path.parent
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(
+            f"{found.text}: expected a whole model (a folder with config.json, weights and tokenizer), found weights "
+            "alone; they can be compared, but not run."
+        )
+    return _load_folder(found.text, folder, dtype)
+
+
+def _fetch_hub(found: Source) -> Path:
+    files = HubFiles(found.text, found.revision)
+    if files.fetch("config.json") is None and files.fetch(ADAPTER_CONFIG) is None:
+        raise files.explain()
+    return files.fetch_all()
+
+
+def _load_folder(source: str, folder: Path, dtype: str, **options: Any) -> tuple[Any, Any]:
+    from transformers import AutoModelForCausalLM
+
+    tokenizer = _load_tokenizer(source, folder, **options)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            str(folder), dtype=dtype, local_files_only=True, trust_remote_code=False, **options
+        )
+    # Weights and configs come from anywhere; whatever transformers raises is told in one sentence.
+    except Exception as problem:
+        raise CheckpointError(
+            f"{source}: transformers cannot load this causal language model ({_first_line(problem)})."
+        ) from None
+    return model, tokenizer
+
+
+def _load_tokenizer(source: str, folder: Path, **options: Any) -> Any:
+    from transformers import AutoTokenizer
+
+    if not options and not list_tokenizer_files(folder):
+        raise CheckpointError(
+            f"{source}: expected a tokenizer beside the model (tokenizer.json or another), found none; "
+            "copy the tokenizer files of the base model into the folder."
+        )
+    try:
+        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False, **options)
+    except Exception as problem:
+        raise CheckpointError(f"{source}: its tokenizer cannot be loaded ({_first_line(problem)}).") from None
+
+
+def _load_gguf(found: Source, path: Path, dtype: str) -> tuple[Any, Any]:
+    from transformers import AutoModelForCausalLM
+
+    loaded, tokenizer = _load_folder(found.text, path.parent, dtype, gguf_file=path.name)
+    # A model loaded from GGUF refuses to be saved; the same weights in a fresh model of that config do not.
+    config = loaded.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    model = AutoModelForCausalLM.from_config(config, dtype=loaded.dtype, trust_remote_code=False)
+    model.load_state_dict(loaded.state_dict())
+    model.generation_config = loaded.generation_config
+    return model, tokenizer
+
+
+def _load_base(folder: Path, base: tuple[str, str | None], dtype: str, depth: int) -> tuple[Any, Any]:
+    try:
+        return _load(base[0], base[1], dtype, depth + 1)
+    except CheckpointError as problem:
+        raise explain_base(folder, base[0], problem) from None
+
+
+def _load_adapter(found: Source, folder: Path, dtype: str, depth: int) -> tuple[Any, Any]:
+    from peft import PeftModel
+
+    model, tokenizer = _load_base(folder, find_adapter_base(folder), dtype, depth)
+    try:
+        embedding = model.get_input_embeddings()
+        module = next(name for name, module in model.named_modules() if module is embedding)
+        rows = find_adapter_vocabulary(folder, module)
+        if rows is not None and rows != embedding.weight.shape[0]:  # an adapter that came with added tokens
+            model.resize_token_embeddings(rows, mean_resizing=False)
+        model = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+    except Exception as problem:
+        raise CheckpointError(
+            f"{found.text}: PEFT cannot load this adapter on its base ({_first_line(problem)})."
+        ) from None
+    return model, _load_tokenizer(found.text, folder) if list_tokenizer_files(folder) else tokenizer
+
+
+def _load_ticket(found: Source, folder: Path, dtype: str, depth: int) -> tuple[Any, Any]:
+    import torch
+
+    model, tokenizer = _load_base(folder, find_ticket_base(folder), dtype, depth)
+    token_ids, rows = load_ticket_rows(folder)
+    untie_head(model)
+    weight = model.get_input_embeddings().weight
+    if rows.shape != (len(token_ids), weight.shape[1]) or bool(
+        (token_ids < 0).any() | (token_ids >= len(weight)).any()
+    ):
+        raise CheckpointError(
+            f"{found.text}: the ticket's rows {tuple(rows.shape)} do not fit its base's embedding "
+            f"{tuple(weight.shape)}; it belongs to another base model."
+        )
+    with torch.no_grad():
+        weight[token_ids] = rows.to(weight.dtype)
+    return model, _load_tokenizer(found.text, folder) if list_tokenizer_files(folder) else tokenizer
+
+
+def _set_padding(tokenizer: Any, source: str) -> None:
+    if tokenizer.pad_token_id is not None:
+        return
+    if tokenizer.eos_token is None:
+        raise CheckpointError(
+            f"{source}: expected a tokenizer with an end or padding token, found neither; "
+            "set eos_token in its tokenizer_config.json."
+        )
+    tokenizer.pad_token = tokenizer.eos_token
+
+
+def _first_line(problem: Exception) -> str:
+    lines = str(problem).strip().splitlines()
+    return (lines[0] if lines else type(problem).__name__)[:300].rstrip(".")

@@ -1,0 +1,210 @@
+"""Readers of matrix rows: from a safetensors file, from a torch pickle, and with rows replaced or LoRA-merged."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kslottery_core.checkpoints.matrix import RowReader
+from kslottery_core.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import torch
+
+SAFETENSORS_FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+FLOATS = tuple(SAFETENSORS_FLOATS.values())
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """What a file's header says about one tensor; `dtype` as torch names it where torch has such floats."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def is_float_matrix(self) -> bool:
+        return len(self.shape) == 2 and self.dtype in FLOATS
+
+    def describe(self) -> str:
+        return f"{self.name} ({' × '.join(str(size) for size in self.shape)}, {self.dtype})"
+
+
+def check_matrix(entry: TensorEntry, where: str) -> tuple[int, int]:
+    """The entry's (V, d); raises CheckpointError unless it is a non-empty matrix of plain floats."""
+    if entry.dtype not in FLOATS:
+        raise CheckpointError(
+            f"{where}: the tensor {entry.name!r} is stored as {entry.dtype}, a quantised or integer type whose rows "
+            "are no embedding values; dequantise first: load the model with transformers (dtype=bfloat16), "
+            "save_pretrained it, and open that folder."
+        )
+    if len(entry.shape) != 2 or 0 in entry.shape:
+        raise CheckpointError(
+            f"{where}: expected an embedding matrix of shape (vocabulary, width), found {entry.name!r} with shape "
+            f"{entry.shape}; name another tensor with --parameter."
+        )
+    return entry.shape[0], entry.shape[1]
+
+
+def list_safetensors(path: Path) -> dict[str, TensorEntry]:
+    """Every tensor of a .safetensors file, from its header alone; raises CheckpointError for a broken file."""
+    entries = {}
+    with _open_safetensors(path) as file:
+        for name in file.keys():  # noqa: SIM118 - the handle is no mapping
+            tensor = file.get_slice(name)
+            dtype = str(tensor.get_dtype())
+            entries[name] = TensorEntry(name, tuple(tensor.get_shape()), SAFETENSORS_FLOATS.get(dtype, dtype))
+    return entries
+
+
+def _open_safetensors(path: Path) -> Any:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        return safe_open(str(path), framework="pt")
+    except SafetensorError as problem:
+        raise CheckpointError(
+            f"{path}: this is not a complete safetensors file ({problem}; {path.stat().st_size:,} bytes); "
+            "it is truncated or damaged, so copy or download it again."
+        ) from None
+    except OSError as problem:
+        raise CheckpointError(f"{path}: the file cannot be read ({problem}).") from None
+
+
+@dataclass(frozen=True)
+class SafetensorsRows:
+    path: Path
+    name: str
+    shape: tuple[int, int]
+    dtype: str
+
+    def read_rows(self, start: int, stop: int) -> "torch.Tensor":
+        # Opened for each block: nothing stays mapped, so a file replaced in between fails with a sentence.
+        with _open_safetensors(self.path) as file:
+            return file.get_slice(self.name)[start:stop]
+
+
+def load_torch_file(path: Path) -> "Mapping[str, torch.Tensor]":
+    """The tensors of a torch pickle, memory-mapped where its format allows; code in the pickle is refused."""
+    import pickle
+    import warnings
+
+    import torch
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            except RuntimeError as problem:
+                if "mmap" not in str(problem):
+                    raise
+                content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise CheckpointError(
+            f"{path}: expected a torch file that holds tensors only, found content that cannot be read safely (Python "
+            "objects that could run code, or no pickle at all); it was refused. Save the weights as safetensors."
+        ) from None
+    # torch answers a damaged file with whatever its zip reader, its unpickler or the standard library raises.
+    except Exception as problem:
+        reason = str(problem).strip().splitlines()[0] if str(problem).strip() else type(problem).__name__
+        raise CheckpointError(
+            f"{path}: this torch file is truncated or damaged ({reason}; {path.stat().st_size:,} bytes); "
+            "copy or download it again."
+        ) from None
+    if isinstance(content, torch.Tensor):
+        content = {path.stem: content}
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    tensors = {}
+    if isinstance(content, Mapping):
+        tensors = {str(name): value for name, value in content.items() if isinstance(value, torch.Tensor)}
+    if not tensors:
+        raise CheckpointError(f"{path}: expected a mapping of names to tensors, found {type(content).__name__}.")
+    return tensors
+
+
+def describe_torch(name: str, tensor: "torch.Tensor") -> TensorEntry:
+    return TensorEntry(name, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+
+
+@dataclass(frozen=True, eq=False)
+class TorchRows:
+    """Rows of a tensor that is already mapped (torch pickles have no cheaper way to one row)."""
+
+    tensor: "torch.Tensor"
+    shape: tuple[int, int]
+    dtype: str
+
+    def read_rows(self, start: int, stop: int) -> "torch.Tensor":
+        return self.tensor[start:stop].detach().clone()
+
+
+@dataclass(frozen=True, eq=False)
+class ReplacedRows:
+    """`base` with the rows `token_ids` (sorted, distinct, (k,) int64) replaced by `rows` (k, d), cast to its dtype."""
+
+    base: RowReader
+    token_ids: "torch.Tensor"
+    rows: "torch.Tensor"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.base.shape
+
+    @property
+    def dtype(self) -> str:
+        return self.base.dtype
+
+    def read_rows(self, start: int, stop: int) -> "torch.Tensor":
+        block = self.base.read_rows(start, stop)
+        inside = (self.token_ids >= start) & (self.token_ids < stop)
+        if bool(inside.any()):
+            block = block.clone()
+            block[self.token_ids[inside] - start] = self.rows[inside].to(block.dtype)
+        return block
+
+
+def replace_rows(base: RowReader, token_ids: "torch.Tensor", rows: "torch.Tensor", where: str) -> ReplacedRows:
+    """Check (k,) ids and (k, d) rows against `base`, sort them, and lay them over it. Raises CheckpointError."""
+    if token_ids.ndim != 1 or tuple(rows.shape) != (len(token_ids), base.shape[1]):
+        raise CheckpointError(
+            f"{where}: expected k token ids and k rows of the base's width {base.shape[1]}, found ids of shape "
+            f"{tuple(token_ids.shape)} and rows of shape {tuple(rows.shape)}; it belongs to another base model."
+        )
+    order = token_ids.long().argsort(stable=True)
+    token_ids, rows = token_ids.long()[order], rows[order]
+    if len(token_ids) and not (int(token_ids[0]) >= 0 and int(token_ids[-1]) < base.shape[0]):
+        outside = int(token_ids[0]) if int(token_ids[0]) < 0 else int(token_ids[-1])
+        raise CheckpointError(
+            f"{where}: token id {outside} is outside the base's vocabulary of {base.shape[0]:,} rows; "
+            "it belongs to another base model."
+        )
+    repeated = token_ids[1:][token_ids[1:] == token_ids[:-1]]
+    if len(repeated):
+        raise CheckpointError(f"{where}: token id {int(repeated[0])} is given twice; each row may be replaced once.")
+    return ReplacedRows(base, token_ids, rows)
+
+
+@dataclass(frozen=True, eq=False)
+class LoraRows:
+    """`base` plus the low-rank change of an embedding LoRA: rows of (B @ A).T * scaling, A (r, V), B (d, r)."""
+
+    base: RowReader
+    lora_a: "torch.Tensor"
+    lora_b: "torch.Tensor"
+    scaling: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.base.shape
+
+    @property
+    def dtype(self) -> str:
+        return self.base.dtype
+
+    def read_rows(self, start: int, stop: int) -> "torch.Tensor":
+        block = self.base.read_rows(start, stop)
+        change = (self.lora_b.float() @ self.lora_a[:, start:stop].float()).T * self.scaling
+        return block + change.to(block.dtype)

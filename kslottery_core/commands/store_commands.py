@@ -1,0 +1,90 @@
+"""`runs list`, `runs show` and `runs cancel`."""
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kslottery_core.commands.terminal import format_number, format_table
+
+if TYPE_CHECKING:
+    from kslottery_core.runs import RunRecord
+
+RunArgument = Annotated[str, typer.Argument(help="A run's id, as `runs list` shows it.", metavar="RUN")]
+
+app = typer.Typer(no_args_is_help=True, help="Look at runs and stop them.")
+
+
+@app.command("list")
+def list_runs() -> None:
+    """Every run, newest first."""
+    from kslottery_core.runs import RunStore
+
+    store = RunStore()
+    records = store.list()
+    if not records:
+        typer.echo(f"No runs yet in {store.root}.")
+        return
+    rows = []
+    for record in records:
+        status = record.status
+        progress = f"{status.phase} {status.step}/{status.total}" if status.live and status.phase else ""
+        created = time.strftime("%Y-%m-%d %H:%M", time.localtime(status.created))
+        rows.append((record.run_id, created, status.state, progress, record.name))
+    typer.echo(format_table(("run", "created", "state", "progress", "name"), rows))
+    for record in records:
+        if record.problem:
+            typer.echo(f"{record.run_id}: {record.problem}", err=True)
+
+
+@app.command()
+def show(run: RunArgument) -> None:
+    """One run: what was asked, how far it is, its scores and what it cost."""
+    from kslottery_core.runs import RunStore
+
+    record = RunStore().get(run)
+    print_run(record)
+    if record.status.state in ("failed", "died"):
+        typer.echo("\nEnd of its log:")
+        typer.echo(record.read_log_tail(20))
+
+
+@app.command()
+def cancel(run: RunArgument) -> None:
+    """Ask a run to stop; what it has done so far is kept."""
+    from kslottery_core.runs import RunStore, cancel_run
+
+    typer.echo(cancel_run(RunStore().get(run), wait=True))
+
+
+def print_run(record: "RunRecord") -> None:
+    """The state, cost and scores of one run, every score with its signature."""
+    status, spec = record.status, record.spec
+    typer.echo(f"{record.name}: {status.state}" + (f" ({status.message})" if status.message else ""))
+    if record.problem:
+        typer.echo(record.problem)
+    if spec is not None:
+        typer.echo(f"method  {spec.method} on {spec.model}")
+    typer.echo(f"folder  {record.folder}")
+    if status.live and status.phase:
+        typer.echo(f"phase   {status.phase}, step {status.step} of {status.total}")
+    if record.result is None:
+        return
+    cost = record.result.get("cost") or {}
+    peak = cost.get("peak_memory_bytes")
+    typer.echo(f"trained {format_number(cost.get('trained_parameters'), ',')} parameters")
+    typer.echo(
+        f"tuning  {format_number(cost.get('tuning_seconds'), '.1f')} s, "
+        f"evaluation {format_number(cost.get('evaluation_seconds'), '.1f')} s, "
+        f"peak memory {format_number(None if peak is None else peak / 2**20, ',.0f')} MiB"
+    )
+    share = record.result.get("stopped_share")
+    if share is not None:
+        typer.echo(f"stopped {share:.1%} of the outputs ended by themselves")
+    scores = record.result.get("scores") or []
+    if scores:
+        typer.echo("")
+        rows = [(f"{s['metric']}, {s['extraction']}", f"{s['value']:.2f}", s["signature"]) for s in scores]
+        typer.echo(format_table(("score", "value", "signature"), rows))
+    for note in record.result.get("notes") or []:
+        typer.echo(f"note: {note}")

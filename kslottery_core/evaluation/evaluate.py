@@ -1,0 +1,92 @@
+"""Generate for a whole test set, extract, score."""
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kslottery_core.corpora import Corpus, CorpusSpec, fill_prompt, name_language, hash_prompt
+from kslottery_core.evaluation.extract import EXTRACTIONS
+from kslottery_core.evaluation.generate import generate_outputs
+from kslottery_core.evaluation.score import Score, compute_scores
+from kslottery_core.evaluation.settings import EvaluationSettings
+from kslottery_core.progress import OnProgress, ProgressEvent, ShouldStop, ignore_progress, never_stop
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Output:
+    """What the model wrote for one test sentence; `stopped` is False when it ran into the length limit."""
+
+    source: str
+    reference: str
+    text: str
+    stopped: bool
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores and outputs of one model on one test set. An evaluation that was stopped has no scores."""
+
+    scores: tuple[Score, ...]
+    outputs: tuple[Output, ...]
+    stopped_share: float | None
+    seconds: float
+    complete: bool
+    notes: tuple[str, ...] = ()
+
+
+def describe_decoding(settings: EvaluationSettings) -> str:
+    """The part of a signature that says how outputs were made."""
+    search = "greedy" if settings.beams == 1 else f"beam {settings.beams}"
+    return f"{search}, at most {settings.max_new_tokens} new tokens"
+
+
+def evaluate(
+    model: "PreTrainedModel",
+    tokenizer: Any,
+    corpus: Corpus,
+    spec: CorpusSpec,
+    prompt: str,
+    settings: EvaluationSettings | None = None,
+    *,
+    on_progress: OnProgress = ignore_progress,
+    should_stop: ShouldStop = never_stop,
+) -> Evaluation:
+    """Translate every source of `corpus` and score it against its one reference. Raises EvaluationError."""
+    settings = settings or EvaluationSettings()
+    started = time.perf_counter()
+    names = {
+        "source_language": name_language(spec.source),
+        "target_language": name_language(spec.target),
+    }
+    prompts = [fill_prompt(prompt, source=pair.source, **names) for pair in corpus.pairs]
+    on_progress(ProgressEvent("generate", 0, len(prompts)))
+    generated = generate_outputs(model, tokenizer, prompts, settings, on_progress=on_progress, should_stop=should_stop)
+    outputs = tuple(
+        Output(pair.source, pair.target, generation.text, generation.stopped, generation.tokens)
+        for pair, generation in zip(corpus.pairs, generated, strict=True)
+        if generation is not None
+    )
+    if len(outputs) < len(prompts):
+        note = f"Stopped after {len(outputs)} of {len(prompts)} sentences; a part of a test set is not scored."
+        return Evaluation((), outputs, None, time.perf_counter() - started, complete=False, notes=(note,))
+    on_progress(ProgressEvent("score", 0, 1))
+    scores, notes = compute_scores(
+        {name: [extract(output.text) for output in outputs] for name, extract in EXTRACTIONS.items()},
+        [output.reference for output in outputs],
+        decoding=describe_decoding(settings),
+        prompt_hash=hash_prompt(prompt),
+        test_set_hash=corpus.fingerprint,
+    )
+    on_progress(ProgressEvent("score", 1, 1))
+    return Evaluation(
+        scores=scores,
+        outputs=outputs,
+        stopped_share=sum(output.stopped for output in outputs) / len(outputs),
+        seconds=time.perf_counter() - started,
+        complete=True,
+        notes=notes,
+    )

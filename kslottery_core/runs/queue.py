@@ -1,0 +1,116 @@
+"""Whose turn it is: one run a device, in the order in which the runs were created.
+
+The lock is the kernel's (`flock`), so it is free again the moment its process ends, however that happens.
+"""
+
+import contextlib
+import fcntl
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TextIO
+
+from kslottery_core.errors import RunError
+from kslottery_core.progress import ShouldStop
+from kslottery_core.runs.record import load_run
+from kslottery_core.runs.status import RunStatus, load_derived_status, load_status, read_host
+from kslottery_core.runs.store import list_run_folders
+
+_POLL_SECONDS = 0.25
+
+
+def resolve_device(device: str) -> str:
+    """`auto` becomes `cuda:0` where there is a CUDA device and `cpu` elsewhere. Raises `RunError` for absent ones."""
+    if device == "cpu":
+        return device
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "auto":
+        return "cuda:0" if count else "cpu"
+    number = int(device.partition(":")[2] or 0)
+    if number >= count:
+        raise RunError(f"device: expected {device!r}, found {count} CUDA device(s) here; choose cpu or auto.")
+    return f"cuda:{number}"
+
+
+def locate_lock(folder: Path, device: str) -> Path:
+    """The lock of a device, in `locks` beside the store; with the host, as homes are shared between machines."""
+    return folder.parent.parent / "locks" / f"{read_host()}-{device.replace(':', '-')}.lock"
+
+
+@contextlib.contextmanager
+def hold_device(
+    folder: Path, device: str, *, on_wait: Callable[[str], None], should_stop: ShouldStop
+) -> Iterator[bool]:
+    """Wait for the device and hold it inside the block; yields False when `should_stop` came first.
+
+    `on_wait` gets one short text whenever what the run waits for has changed.
+    """
+    path = locate_lock(folder, device)
+    own = load_status(folder)
+    told = ""
+    irrelevant = {folder}
+    with _open_lock(path) as lock:
+        while not should_stop():
+            ahead = _find_runs_ahead(folder, own, device, irrelevant)
+            if not ahead and _try_lock(lock.fileno()):
+                lock.truncate(0)
+                lock.write(str(folder))
+                lock.flush()
+                yield True
+                return
+            waits_for = _describe_wait(folder, path, ahead)
+            if waits_for != told:
+                told = waits_for
+                on_wait(waits_for)
+            time.sleep(_POLL_SECONDS)
+        yield False
+
+
+def _open_lock(path: Path) -> TextIO:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a+", encoding="utf-8")
+    except OSError as problem:
+        raise RunError(f"{path}: the lock of the device cannot be opened ({problem}); make it writable.") from None
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _find_runs_ahead(folder: Path, own: RunStatus, device: str, irrelevant: set[Path]) -> list[Path]:
+    """Live queued runs of the same store, host and device that were created earlier, in their order.
+
+    A run that does not know its device yet counts too: it will within seconds. Folders that can never come first
+    again are added to `irrelevant`, so that waiting beside a thousand ended runs costs nothing.
+    """
+    ahead = []
+    for other in list_run_folders(folder.parent):
+        if other in irrelevant:
+            continue
+        with contextlib.suppress(RunError):  # a broken or just deleted folder waits for nothing
+            status = load_derived_status(other)
+            earlier = (status.created, other.name) < (own.created, folder.name)
+            if not earlier or status.state != "queued" or status.host != own.host:
+                irrelevant.add(other)
+            elif status.device in (None, device):
+                ahead.append((status.created, other.name, other))
+    return [other for _, _, other in sorted(ahead)]
+
+
+def _describe_wait(folder: Path, path: Path, ahead: list[Path]) -> str:
+    names = [load_run(other).name for other in ahead]
+    holder = Path(path.read_text(encoding="utf-8").strip())
+    with contextlib.suppress(RunError):  # the lock may be empty, or name a run that has been deleted
+        if holder not in ahead and load_derived_status(holder).state == "running":
+            names.insert(0, load_run(holder).name)
+    if not names:
+        return "waits for its device"
+    rest = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"waits for {names[0]}{rest}"

@@ -1,0 +1,194 @@
+"""What happened in a run: one immutable look at its folder."""
+
+import dataclasses
+import functools
+import json
+import math
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kslottery_core.errors import KSLotteryError, RunError
+from kslottery_core.progress import ProgressEvent
+from kslottery_core.records import load_json
+from kslottery_core.runs.spec import RunSpec
+from kslottery_core.runs.status import RunStatus, load_derived_status
+
+SPEC_FILE = "spec.json"
+METRICS_FILE = "metrics.jsonl"
+RESULT_FILE = "result.json"
+OUTPUTS_FILE = "outputs.jsonl"
+LOG_FILE = "log.txt"
+CANCEL_FILE = "cancel"
+CHECKPOINTS_FOLDER = "checkpoints"
+
+_LOG_TAIL_BYTES = 65536
+_EVENT_FIELDS = tuple(entry.name for entry in dataclasses.fields(ProgressEvent))
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as its folder shows it at one moment; read again (`RunStore.get`) to see it move.
+
+    `problem` says what in the folder cannot be read; `spec` is None when `spec.json` is part of that. `read_only`
+    runs can be looked at, not cancelled or deleted.
+    """
+
+    run_id: str
+    folder: Path
+    spec: RunSpec | None
+    status: RunStatus
+    result: dict[str, Any] | None = None
+    problem: str | None = None
+    read_only: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name that a person gave, or the run id where the spec cannot be read."""
+        return self.run_id if self.spec is None else self.spec.name
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder with what the run saved; it may not exist yet."""
+        return self.folder / CHECKPOINTS_FOLDER
+
+    @property
+    def cancel_requested(self) -> bool:
+        """Whether someone has asked this run to stop."""
+        return (self.folder / CANCEL_FILE).exists()
+
+    @property
+    def seconds(self) -> float | None:
+        """Wall-clock seconds since the run got its device, to its end or (live) to now; None before that."""
+        if self.status.started is None:
+            return None
+        if self.status.live:
+            return max(0.0, time.time() - self.status.started)
+        end = self.status.ended or self.status.heartbeat  # who died wrote no end; the heartbeat is its last sign
+        return None if end is None else max(0.0, end - self.status.started)
+
+    @property
+    def remaining_seconds(self) -> float | None:
+        """Estimate for the rest of the current phase from its own pace; None when it cannot be known."""
+        return None if self.status.state != "running" else compute_remaining_seconds(self.read_metrics(), time.time())
+
+    def read_metrics(self) -> tuple[ProgressEvent, ...]:
+        """Every progress event so far, in order. Lines that are torn (still being written) or broken are left out."""
+        try:
+            lines = (self.folder / METRICS_FILE).read_bytes().splitlines()
+        except OSError:
+            return ()
+        return tuple(event for event in map(_parse_event, lines) if event is not None)
+
+    def read_outputs(self) -> tuple[dict[str, Any], ...]:
+        """The test sentences with reference and output (`source`, `reference`, `text`, `stopped`, `tokens`)."""
+        try:
+            lines = (self.folder / OUTPUTS_FILE).read_bytes().splitlines()
+        except OSError:
+            return ()
+        outputs = map(_parse_object, lines)
+        return tuple(output for output in outputs if output is not None)
+
+    def read_log_tail(self, lines: int = 40) -> str:
+        """The last lines of the run's log; of a line that a progress bar rewrote, only what was last seen."""
+        try:
+            with (self.folder / LOG_FILE).open("rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
+                text = log.read().decode("utf-8", errors="replace")
+        except OSError:
+            return ""
+        shown = [line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.rstrip().split("\n")]
+        return "\n".join(shown[-lines:])
+
+
+def _parse_object(line: bytes) -> dict[str, Any] | None:
+    try:
+        content = json.loads(line)
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _parse_event(line: bytes) -> ProgressEvent | None:
+    content = _parse_object(line)
+    if content is None or not {"phase", "step", "total", "time"} <= content.keys():
+        return None
+    for name in ("step", "total", "time"):
+        if not isinstance(content[name], int | float):
+            return None
+    return ProgressEvent(**{name: content[name] for name in _EVENT_FIELDS if name in content})
+
+
+def compute_remaining_seconds(events: tuple[ProgressEvent, ...], now: float) -> float | None:
+    """Seconds left in the phase of the last event: steps left at the phase's mean pace, less the time since then.
+
+    None when the phase has no total, or fewer than two events at different steps.
+    """
+    if not events or events[-1].total <= 0:
+        return None
+    last = events[-1]
+    first = last
+    for event in reversed(events):
+        if event.phase != last.phase or event.step > first.step:  # another phase, or the same one begun anew
+            break
+        first = event
+    steps, seconds = last.step - first.step, last.time - first.time
+    if steps <= 0 or seconds <= 0 or not math.isfinite(seconds):
+        return None
+    remaining = (last.total - last.step) * seconds / steps
+    return max(0.0, remaining - max(0.0, now - last.time))
+
+
+@functools.lru_cache(maxsize=1024)
+def _load_spec(path: Path, modified_ns: int, size: int) -> RunSpec:
+    """Specs never change, so a list that is drawn every second parses each of them (and its ticket) once."""
+    return RunSpec.from_json(load_json(path, RunError), str(path))
+
+
+def load_run(folder: Path, read_only: bool = False) -> RunRecord:
+    """Look at one run's folder. Broken files become `problem`, never an exception."""
+    spec, result = None, None
+    problems = []
+    try:
+        path = folder / SPEC_FILE
+        if path.exists():
+            stat = path.stat()
+            spec = _load_spec(path, stat.st_mtime_ns, stat.st_size)
+        else:
+            problems.append(f"{path}: the file is missing, so nobody can say what this run was asked to do.")
+    except (KSLotteryError, OSError) as problem:
+        problems.append(str(problem))
+    try:
+        status = load_derived_status(folder)
+    except KSLotteryError as problem:
+        problems.append(str(problem))
+        status = RunStatus(state="broken", created=_read_age(folder), message=str(problem))
+    if (folder / RESULT_FILE).exists():
+        try:
+            result = load_json(folder / RESULT_FILE, RunError)
+            if not isinstance(result, dict):
+                raise RunError(f"{folder / RESULT_FILE}: expected a JSON object, found {str(result)[:80]!r}.")
+        except RunError as problem:
+            result = None
+            problems.append(str(problem))
+    elif status.state == "finished":
+        problems.append(f"{folder / RESULT_FILE}: the run finished but its result is missing.")
+    record = RunRecord(folder.name, folder, spec, status, result, " ".join(problems) or None, read_only)
+    return _add_last_words(record) if status.state == "died" else record
+
+
+def _read_age(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _add_last_words(record: RunRecord) -> RunRecord:
+    """Put the end of the log into the message: it is often the only thing that a dead process left behind."""
+    last_line = record.read_log_tail(1).strip()
+    ending = f"its log ends with: {last_line[:300]}" if last_line else "its log is empty"
+    message = f"{record.status.message}; {ending}"
+    return dataclasses.replace(record, status=dataclasses.replace(record.status, message=message))

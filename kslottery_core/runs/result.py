@@ -1,0 +1,176 @@
+"""What a run leaves behind: `outputs.jsonl` and `result.json` with everything needed to tell two results apart."""
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import kslottery_core
+from kslottery_core.errors import KSLotteryError
+from kslottery_core.records import save_json
+from kslottery_core.runs.record import OUTPUTS_FILE, RESULT_FILE
+from kslottery_core.runs.spec import RunSpec
+from kslottery_core.runs.status import RunStatus, read_host
+
+if TYPE_CHECKING:
+    from kslottery_core.corpora import Corpus
+
+RESULT_VERSION = 1
+PACKAGES = ("torch", "transformers", "peft", "sacrebleu")
+_GIT_SECONDS = 10.0
+
+
+@dataclass
+class RunOutcome:
+    """What the worker has gathered so far. `report` is a TuningReport, `evaluation` an Evaluation, None if not done."""
+
+    train: "Corpus | None" = None
+    test: "Corpus | None" = None
+    leaks: int | None = None
+    report: Any = None
+    evaluation: Any = None
+    notes: list[str] = field(default_factory=list)
+
+
+def save_outputs(folder: Path, outputs: Iterable[Any]) -> None:
+    """Write the outputs, one JSON line each, all at once."""
+    scratch = folder / f".{OUTPUTS_FILE}.part"
+    lines = (json.dumps(dataclasses.asdict(output), ensure_ascii=False) + "\n" for output in outputs)
+    scratch.write_text("".join(lines), encoding="utf-8")
+    scratch.replace(folder / OUTPUTS_FILE)
+
+
+def save_result(folder: Path, spec: RunSpec, status: RunStatus, outcome: RunOutcome, ended: float) -> None:
+    """Write `result.json` for a run that ends at `ended` (unix seconds). Unmeasured values are null."""
+    evaluation = outcome.evaluation
+    fingerprints = _read_fingerprints(spec, outcome)
+    scored = evaluation is not None and evaluation.complete
+    content = {
+        "version": RESULT_VERSION,
+        # A score of half a test set under the name of the whole would be a wrong number.
+        "scores": [_to_json(score) for score in evaluation.scores] if scored else [],
+        "stopped_share": evaluation.stopped_share if scored else None,
+        "outputs": None if evaluation is None else len(evaluation.outputs),
+        "tuning": None if outcome.report is None else _to_json(outcome.report),
+        "cost": _compute_cost(status, outcome, ended),
+        "device": {"name": status.device, "description": describe_device(status.device or "cpu"), "host": read_host()},
+        "versions": read_versions(),
+        "code": read_code_state(),
+        "fingerprints": fingerprints,
+        "corpora": {"train": _describe_corpus(outcome.train), "test": _describe_corpus(outcome.test)},
+        "leaks": outcome.leaks,
+        "notes": [*outcome.notes, *(note for part in (outcome.report, evaluation) if part for note in part.notes)],
+    }
+    save_json(folder / RESULT_FILE, content)
+
+
+def _to_json(record: Any) -> Any:
+    return record.to_json() if hasattr(record, "to_json") else dataclasses.asdict(record)
+
+
+def _compute_cost(status: RunStatus, outcome: RunOutcome, ended: float) -> dict[str, Any]:
+    report, evaluation = outcome.report, outcome.evaluation
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "waited_seconds": None if status.started is None else status.started - status.created,
+        "total_seconds": None if status.started is None else ended - status.started,
+        "tuning_seconds": None if report is None else report.seconds,
+        "evaluation_seconds": None if evaluation is None else evaluation.seconds,
+        "peak_memory_bytes": None if report is None else report.peak_memory_bytes,
+        "peak_process_bytes": peak if sys.platform == "darwin" else peak * 1024,  # Linux counts kibibytes
+        "trained_parameters": None if report is None else report.trained_parameters,
+        "total_parameters": None if report is None else report.total_parameters,
+        "saved_bytes": None if report is None else report.saved_bytes,
+    }
+
+
+def _describe_corpus(corpus: "Corpus | None") -> dict[str, Any] | None:
+    if corpus is None:
+        return None
+    return {
+        "name": corpus.name,
+        "pairs": len(corpus.pairs),
+        "rejected": len(corpus.rejected),
+        "fingerprint": corpus.fingerprint,
+    }
+
+
+def _read_fingerprints(spec: RunSpec, outcome: RunOutcome) -> dict[str, str | None]:
+    """Content digests of what went in; a note is added when the ticket was selected on another model."""
+    from kslottery_core.checkpoints import open_embedding
+
+    found: dict[str, str | None] = {
+        "model": None,
+        "after": None,
+        "ticket_before": None if spec.ticket is None else spec.ticket.fingerprint_before,
+        "ticket_after": None if spec.ticket is None else spec.ticket.fingerprint_after,
+        "train": None if outcome.train is None else outcome.train.fingerprint,
+        "test": None if outcome.test is None else outcome.test.fingerprint,
+    }
+    for name, source, revision in (("model", spec.model, spec.revision), ("after", spec.after, None)):
+        if source is not None:
+            try:
+                found[name] = open_embedding(source, revision=revision).fingerprint
+            except KSLotteryError as problem:
+                outcome.notes.append(f"No fingerprint of {name}: {problem}")
+    if None not in (found["ticket_before"], found["model"]) and found["ticket_before"] != found["model"]:
+        outcome.notes.append("The ticket was selected on other embeddings than this model's (fingerprints differ).")
+    return found
+
+
+def read_versions() -> dict[str, str | None]:
+    """Versions of what decides a result, read from package metadata without importing anything."""
+    versions: dict[str, str | None] = {"kslottery": kslottery_core.__version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    return versions
+
+
+def describe_device(device: str) -> str | None:
+    """The hardware's own name; None when the machine does not tell."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    name = models[0] if models else platform.processor()
+    return f"{name} ({os.cpu_count()} cores)" if name else None
+
+
+def read_code_state() -> dict[str, Any] | None:
+    """Git commit of this package and whether its files differ from it; None when it is not in a git tree."""
+    package = Path(kslottery_core.__file__).resolve().parent
+
+    def ask_git(*arguments: str) -> str | None:
+        try:
+            answer = subprocess.run(
+                ["git", "-C", str(package), *arguments],
+                capture_output=True,
+                text=True,
+                timeout=_GIT_SECONDS,
+                stdin=subprocess.DEVNULL,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return answer.stdout.strip() if answer.returncode == 0 else None
+
+    # An environment inside somebody else's repository is not the project's tree.
+    if ask_git("ls-files", "--error-unmatch", "__init__.py") is None:
+        return None
+    commit, changes = ask_git("rev-parse", "HEAD"), ask_git("status", "--porcelain", "--", ".")
+    return None if commit is None else {"commit": commit, "dirty": None if changes is None else bool(changes)}

@@ -1,0 +1,286 @@
+"""The process behind a run: waits for its device, tunes, evaluates, writes the result, and always says how it ended.
+
+`python -m kslottery_core.runs.worker FOLDER` is what `launch_run` starts.
+"""
+
+import contextlib
+import dataclasses
+import faulthandler
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from kslottery_core.errors import KSLotteryError, RunError
+from kslottery_core.progress import OnProgress, ProgressEvent, ignore_progress
+from kslottery_core.runs.queue import hold_device, resolve_device
+from kslottery_core.runs.record import CANCEL_FILE, CHECKPOINTS_FOLDER, LOG_FILE, METRICS_FILE, load_run
+from kslottery_core.runs.result import RunOutcome, save_outputs, save_result
+from kslottery_core.runs.spec import RunSpec
+from kslottery_core.runs.status import RunStatus, StatusWriter, load_status, read_host
+
+HEARTBEAT_SECONDS = 5.0
+_WATCH_SECONDS = 0.25
+_STATUS_SECONDS = 0.3  # metrics get every event, the status only as often as somebody may look at it
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class _Cancelled(BaseException):
+    """Leaves work that has nothing to keep yet; not an Exception, so that no library swallows it."""
+
+
+class _Session:
+    """What surrounds the work: progress, heartbeat, and requests to stop."""
+
+    def __init__(self, folder: Path, status: RunStatus, on_progress: OnProgress) -> None:
+        self.folder = folder
+        self.writer = StatusWriter(folder, status)
+        self.cancelled = threading.Event()
+        self.last_step: ProgressEvent | None = None
+        self._on_progress = on_progress
+        self._nothing_to_keep = True  # until the first step: loading can be left at once
+        self._may_insist = True
+        self._ended = threading.Event()
+        self._last_written = 0.0
+        self._handles_signals = threading.current_thread() is threading.main_thread()
+
+    def should_stop(self) -> bool:
+        if not self.cancelled.is_set() and (self.folder / CANCEL_FILE).exists():
+            self.cancelled.set()
+        return self.cancelled.is_set()
+
+    def report(self, event: ProgressEvent) -> None:
+        """One line in `metrics.jsonl`, and now and then the status."""
+        self._nothing_to_keep = self._nothing_to_keep and event.phase == "load"
+        if event.phase in ("tune", "generate"):
+            self.last_step = event
+        line = json.dumps(dataclasses.asdict(event), ensure_ascii=False, default=float)
+        with (self.folder / METRICS_FILE).open("a", encoding="utf-8") as metrics:
+            metrics.write(line + "\n")
+        new_phase = event.phase != self.writer.status.phase
+        if new_phase or event.step >= event.total or event.time - self._last_written >= _STATUS_SECONDS:
+            self._last_written = event.time
+            self.writer.write(phase=event.phase, step=int(event.step), total=int(event.total), message=event.message)
+        self._on_progress(event)
+
+    def log(self, text: str) -> None:
+        with (self.folder / LOG_FILE).open("a", encoding="utf-8") as log:
+            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+
+    def keep_all(self) -> None:
+        """From here on there is something to keep: a request to stop is noted, and asked for by `should_stop`."""
+        self._nothing_to_keep = False
+
+    def throw_nothing(self) -> None:
+        """From here on not even an insistent Ctrl-C is thrown."""
+        self._nothing_to_keep = False
+        self._may_insist = False
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Heartbeat and stop requests while the block runs."""
+        watcher = threading.Thread(target=self._watch, daemon=True)
+        before = {number: signal.getsignal(number) for number in _SIGNALS} if self._handles_signals else {}
+        for number in before:
+            signal.signal(number, self._handle_signal)
+        watcher.start()
+        try:
+            yield
+        finally:
+            self._ended.set()
+            watcher.join()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _handle_signal(self, number: int, frame: Any) -> None:
+        again = self.cancelled.is_set()
+        self.cancelled.set()
+        if self._nothing_to_keep:
+            self._nothing_to_keep = False
+            raise _Cancelled
+        if again and self._may_insist and number == signal.SIGINT:  # somebody at a terminal insists
+            raise KeyboardInterrupt
+
+    def _watch(self) -> None:
+        last_heartbeat = time.monotonic()
+        while not self._ended.wait(_WATCH_SECONDS):
+            # A signal to ourselves is the only way to leave a long load in another thread.
+            if self._nothing_to_keep and self._handles_signals and self.should_stop():
+                os.kill(os.getpid(), signal.SIGTERM)
+            if time.monotonic() - last_heartbeat >= HEARTBEAT_SECONDS:
+                last_heartbeat = time.monotonic()
+                self.writer.write()
+
+
+def work(
+    folder: Path | str,
+    *,
+    tune: Callable[..., Any] | None = None,
+    evaluate: Callable[..., Any] | None = None,
+    on_progress: OnProgress = ignore_progress,
+) -> RunStatus:
+    """Do what the queued run in `folder` asks, in this process, and return how it ended.
+
+    Whatever happens is written into the folder: errors end in the state `failed` with one sentence, SIGTERM, Ctrl-C
+    and the `cancel` file in `cancelled` with what exists kept. `tune` and `evaluate` default to
+    `kslottery_core.tuning.tune` and `kslottery_core.evaluation.evaluate`; `on_progress` also gets every event.
+    Raises `RunError` when the folder holds no queued run.
+    """
+    folder = Path(folder).resolve()
+    status = load_status(folder)
+    if status.state != "queued" or status.pid not in (None, os.getpid()):
+        raise RunError(f"{folder}: expected a queued run that nobody works on, found one that is {status.state}.")
+    own_start = psutil.Process().create_time()
+    session = _Session(folder, status, on_progress)
+    with session.watched():
+        try:
+            try:
+                session.writer.write(
+                    pid=os.getpid(), process_started=own_start, host=read_host(), message="looks for its device"
+                )
+                record = load_run(folder)
+                if record.spec is None:
+                    raise RunError(record.problem or f"{folder}: the spec cannot be read.")
+                finished = _perform(session, record.spec, tune, evaluate)
+            finally:
+                session.throw_nothing()  # a late signal must not keep the last word from being written
+            state, message = ("finished", None) if finished else ("cancelled", _describe_stop(session))
+        except (_Cancelled, KeyboardInterrupt):
+            state, message = "cancelled", _describe_stop(session)
+        except KSLotteryError as problem:
+            state, message = "failed", str(problem)
+        except BaseException as problem:
+            session.log(traceback.format_exc())
+            state, message = "failed", _describe_problem(problem)
+        session.log(state if message is None else f"{state}: {message}")
+        session.writer.write(state=state, ended=time.time(), message=message)
+    return session.writer.status
+
+
+def _perform(
+    session: _Session,
+    spec: RunSpec,
+    tune: Callable[..., Any] | None,
+    evaluate: Callable[..., Any] | None,
+) -> bool:
+    """The run itself; False when it was stopped before its end."""
+    folder, writer, outcome = session.folder, session.writer, RunOutcome()
+    device = resolve_device(spec.device)
+    writer.write(device=device)
+
+    def tell_wait(waits_for: str) -> None:
+        session.log(waits_for)
+        writer.write(message=waits_for)
+
+    with hold_device(folder, device, on_wait=tell_wait, should_stop=session.should_stop) as held:
+        if not held:
+            raise _Cancelled
+        session.log(f"runs {spec.method!r} on {device} (pid {os.getpid()})")
+        writer.write(state="running", started=time.time(), phase="load", message=None)
+        _load_corpora(spec, outcome)
+        if tune is None:
+            from kslottery_core import tuning
+
+            tune = tuning.tune
+        tuned = tune(
+            spec.method,
+            model_source=spec.model,
+            revision=spec.revision,
+            ticket=spec.ticket,
+            after_source=spec.after,
+            corpus=outcome.train,
+            spec=spec.train,
+            prompt=spec.prompt,
+            settings=spec.tuning,
+            device=device,
+            folder=folder / CHECKPOINTS_FOLDER,
+            output=spec.output,
+            on_progress=session.report,
+            should_stop=session.should_stop,
+        )
+        session.keep_all()
+        outcome.report = tuned.report
+        complete = not tuned.report.stopped
+        try:
+            if complete and outcome.test is not None:
+                complete = not session.should_stop() and _evaluate(session, spec, outcome, tuned, evaluate)
+        finally:  # what the tuning cost is known even when the evaluation fails
+            save_result(folder, spec, writer.status, outcome, time.time())
+        return complete
+
+
+def _evaluate(
+    session: _Session, spec: RunSpec, outcome: RunOutcome, tuned: Any, evaluate: Callable[..., Any] | None
+) -> bool:
+    if evaluate is None:
+        from kslottery_core import evaluation as evaluation_room
+
+        evaluate = evaluation_room.evaluate
+    assert outcome.test is not None and spec.test is not None
+    evaluation = evaluate(
+        tuned.model,
+        tuned.tokenizer,
+        outcome.test,
+        spec.test,
+        spec.prompt,
+        spec.evaluation,
+        on_progress=session.report,
+        should_stop=session.should_stop,
+    )
+    outcome.evaluation = evaluation
+    save_outputs(session.folder, evaluation.outputs)
+    return evaluation.complete
+
+
+def _load_corpora(spec: RunSpec, outcome: RunOutcome) -> None:
+    from kslottery_core.corpora import count_leaks, load_corpus
+
+    outcome.train = None if spec.train is None else load_corpus(spec.train)
+    outcome.test = None if spec.test is None else load_corpus(spec.test)
+    if outcome.train is not None and outcome.test is not None:
+        outcome.leaks = count_leaks(outcome.train, outcome.test)
+        if outcome.leaks:
+            outcome.notes.append(f"{outcome.leaks:,} test sentences are also in the training corpus.")
+
+
+def _describe_stop(session: _Session) -> str:
+    last = session.last_step
+    if last is None:
+        return "stopped before its first step; there is nothing to keep"
+    doing = "tuning" if last.phase == "tune" else "evaluation"
+    where = f"stopped at step {last.step:,} of {last.total:,} of the {doing}"
+    saved = session.folder / CHECKPOINTS_FOLDER
+    kept = saved.is_dir() and any(saved.iterdir())
+    return f"{where}; what it had done is kept in {CHECKPOINTS_FOLDER}" if kept else where
+
+
+def _describe_problem(problem: BaseException) -> str:
+    kind = type(problem).__name__
+    advice = "a smaller batch size may help; " if "OutOfMemory" in kind or isinstance(problem, MemoryError) else ""
+    return f"the run ended with an unexpected {kind}; {advice}the details are at the end of {LOG_FILE}"
+
+
+def main(arguments: list[str]) -> int:
+    """The command line of one worker: 0 for finished or cancelled, 1 for failed, 2 when it cannot even start."""
+    faulthandler.enable()
+    if len(arguments) != 1:
+        print("usage: python -m kslottery_core.runs.worker FOLDER", file=sys.stderr)
+        return 2
+    try:
+        status = work(arguments[0])
+    except KSLotteryError as problem:
+        print(problem, file=sys.stderr)
+        return 2
+    return 1 if status.state == "failed" else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

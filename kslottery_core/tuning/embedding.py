@@ -1,0 +1,18 @@
+"""Embedding tuning: only the input embedding matrix is trained (arXiv 2402.02801, section 3)."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def prepare_embedding(model: "PreTrainedModel") -> int:
+    """Freeze all but the input embedding matrix (V, d); returns V * d. The head must be untied already.
+
+    Without weight decay, rows of tokens that never occur in the training text stay bit-identical: their gradient is
+    zero at every step, and Adam moves nothing on a zero gradient without history.
+    """
+    model.requires_grad_(False)
+    matrix = model.get_input_embeddings().weight
+    matrix.requires_grad_(True)
+    return matrix.numel()

@@ -1,0 +1,91 @@
+import dataclasses
+
+import pytest
+
+from kslottery_core.corpora import CorpusSpec
+from kslottery_core.errors import KSLotteryError, RunError
+from kslottery_core.evaluation.settings import EvaluationSettings
+from kslottery_core.runs import RunSpec, check_spec
+from kslottery_core.runs.spec import resolve_paths
+from kslottery_core.tickets import Ticket
+from kslottery_core.tuning.settings import TuningSettings
+
+
+def test_a_spec_survives_its_json_form_with_the_whole_ticket(make_spec):
+    spec = make_spec(evaluation=EvaluationSettings(beams=4), tuning=TuningSettings(learning_rate=1e-4))
+    content = spec.to_json()
+    assert content["ticket"]["token_ids"] == (3, 5)
+    assert RunSpec.from_json(content, "spec.json") == spec
+
+
+def test_a_spec_with_only_what_is_needed_takes_the_defaults():
+    spec = RunSpec.from_json({"name": "a", "method": "base", "model": "gpt2"}, "spec.json")
+    assert (spec.device, spec.output, spec.ticket, spec.tuning) == ("auto", "rows", None, TuningSettings())
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("name", " ", "name: expected one line"),
+        ("name", "two\nlines", "name: expected one line"),
+        ("name", "x" * 121, "name: expected one line of 1 to 120"),
+        ("method", "magic", "method: expected one of base, full"),
+        ("model", "", "model: expected a folder"),
+        ("device", "tpu", "device: expected auto, cpu"),
+        ("device", "cuda:", "device: expected auto, cpu"),
+        ("output", "zip", "output: expected one of rows, checkpoint"),
+    ],
+)
+def test_a_wrong_value_is_refused_at_construction(make_spec, field, value, said):
+    with pytest.raises(RunError, match=said):
+        make_spec(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model": "/no/such/model"}, "model: expected .* found nothing at /no/such/model"),
+        ({"model": "a/b/c.gguf"}, "model: expected .* hub id"),
+        ({"revision": "main"}, "revision: only a hub id has revisions"),
+        ({"ticket": None}, "ticket: 'ticket' needs a ticket"),
+        ({"ticket": Ticket(token_ids=(), vocabulary_size=9, rule="list")}, "ticket: expected at least one token"),
+        ({"method": "full"}, "ticket: 'full' uses no ticket, found one of 2 tokens"),
+        ({"method": "transfer", "train": None}, "after: 'transfer' copies rows"),
+        ({"method": "transfer", "train": None, "after": "/gone"}, "after: expected .* found nothing at /gone"),
+        ({"method": "embedding", "ticket": None, "after": "gpt2"}, "after: 'embedding' uses no second model"),
+        ({"train": None}, "train: 'ticket' learns from parallel text"),
+        ({"method": "base", "ticket": None}, "train: 'base' trains nothing"),
+        ({"method": "base", "ticket": None, "train": None, "test": None}, "test: 'base' only scores"),
+        ({"train": CorpusSpec(path="/gone.jsonl")}, "train: expected a file .* nothing at /gone.jsonl"),
+        ({"test": CorpusSpec(path="/gone.jsonl")}, "test: expected a file .* nothing at /gone.jsonl"),
+        ({"prompt": "no place for it"}, "source"),
+    ],
+)
+def test_what_cannot_run_is_refused_in_one_sentence(make_spec, changes, said):
+    with pytest.raises(KSLotteryError, match=said):
+        check_spec(make_spec(**changes))
+
+
+def test_good_specs_of_every_method_pass(make_spec, tmp_path):
+    check_spec(make_spec())
+    check_spec(make_spec(method="base", ticket=None, train=None))
+    check_spec(make_spec(method="embedding", ticket=None, test=None))
+    check_spec(make_spec(method="transfer", train=None, after=str(tmp_path / "model")))
+    check_spec(make_spec(model="HuggingFaceTB/SmolLM2-135M", revision="main"))
+
+
+def test_an_unknown_field_in_spec_json_is_named(make_spec):
+    with pytest.raises(RunError, match="unknown field 'colour'"):
+        RunSpec.from_json({**make_spec().to_json(), "colour": "red"}, "spec.json")
+    with pytest.raises(RunError, match="expected a JSON object"):
+        RunSpec.from_json([1], "spec.json")
+
+
+def test_paths_on_this_disk_become_absolute_and_hub_ids_stay(make_spec, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    spec = make_spec(model="model", after="org/name", train=CorpusSpec(path="train.jsonl", limit=2), test=None)
+    resolved = resolve_paths(spec)
+    assert resolved.model == str((tmp_path / "model").resolve())
+    assert resolved.after == "org/name"
+    assert resolved.train == dataclasses.replace(spec.train, path=str((tmp_path / "train.jsonl").resolve()))
+    assert resolved.test is None
