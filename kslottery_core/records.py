@@ -53,6 +53,8 @@ def _read_value(hint: Any, value: Any, where: str, error: type[KSLotteryError]) 
     if dataclasses.is_dataclass(hint):
         return read_record(typing.cast(type, hint), value, where, error)
     if origin is tuple and isinstance(value, list | tuple):
+        if arguments[0] in (int, str) and all(type(item) is arguments[0] for item in value):
+            return tuple(value)  # a ticket may hold a hundred thousand ids
         return tuple(_read_value(arguments[0], item, where, error) for item in value)
     if origin is dict and isinstance(value, Mapping):
         return {str(key): _read_value(arguments[1], item, where, error) for key, item in value.items()}

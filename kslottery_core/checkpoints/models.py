@@ -1,5 +1,7 @@
 """Load a whole causal language model and its tokenizer from any kind of source."""
 
+import contextlib
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -87,7 +89,12 @@ def _load(source: str | Path, revision: str | None, dtype: str, depth: int) -> t
 def _fetch_hub(found: Source) -> Path:
     files = HubFiles(found.text, found.revision)
     if files.fetch("config.json") is None and files.fetch(ADAPTER_CONFIG) is None:
-        raise files.explain()
+        if files.unreachable:
+            raise files.explain()
+        raise CheckpointError(
+            f"{files.label}: expected a model or an adapter there, found neither config.json nor {ADAPTER_CONFIG}; "
+            "download the file you mean (for example a .gguf) and give its path."
+        )
     return files.fetch_all()
 
 
@@ -124,7 +131,9 @@ def _load_tokenizer(source: str, folder: Path, **options: Any) -> Any:
 def _load_gguf(found: Source, path: Path, dtype: str) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM
 
-    loaded, tokenizer = _load_folder(found.text, path.parent, dtype, gguf_file=path.name)
+    # The bar of its conversion has no switch; it is drawn on the standard error stream.
+    with contextlib.redirect_stderr(io.StringIO()):
+        loaded, tokenizer = _load_folder(found.text, path.parent, dtype, gguf_file=path.name)
     # A model loaded from GGUF refuses to be saved; the same weights in a fresh model of that config do not.
     config = loaded.config
     if hasattr(config, "quantization_config"):

@@ -80,22 +80,19 @@ def _open_file(found: Source, path: Path, parameter: str | None) -> EmbeddingMat
 
 def _open_hub(found: Source, parameter: str | None, open_base: Callable[..., EmbeddingMatrix]) -> EmbeddingMatrix:
     files = HubFiles(found.text, found.revision)
-    if files.fetch("config.json") is None:
-        if files.fetch(ADAPTER_CONFIG) is not None and any(files.fetch(name) for name in ADAPTER_WEIGHTS):
-            assert files.folder is not None, "a file was fetched"
-            return open_adapter(found.text, files.folder, open_base)
-        if files.unreachable:
-            raise files.explain()
-        raise CheckpointError(
-            f"{files.label}: the hub's model has no config.json and is no adapter; download the file you mean "
-            "(for example a .gguf) and give its path."
-        )
-    weights = open_weight_files(files)
+    has_config = files.fetch("config.json") is not None
+    weights = open_weight_files(files) if has_config else None
+    # An adapter's repository may carry its base's config.json, so weights decide.
+    if weights is None and files.fetch(ADAPTER_CONFIG) and any(files.fetch(name) for name in ADAPTER_WEIGHTS):
+        assert files.folder is not None, "a file was fetched"
+        return open_adapter(found.text, files.folder, open_base)
+    if weights is None and files.unreachable:
+        raise files.explain()
     if weights is None:
-        if files.unreachable:
-            raise files.explain()
+        found_instead = "no weights" if has_config else "no config.json"
         raise CheckpointError(
-            f"{files.label}: expected {' or '.join(WEIGHT_FILES[::2])} (or shards with an index) there, found none."
+            f"{files.label}: expected config.json with {' or '.join(WEIGHT_FILES[::2])} (or shards with an index), or "
+            f"an adapter, found {found_instead}; download the file you mean (for example a .gguf) and give its path."
         )
     assert files.folder is not None, "config.json was fetched"
     return _open_weights(found.text, "hub", weights, files.folder, parameter)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 
 from kslottery_core.checkpoints.matrix import EmbeddingMatrix
@@ -53,8 +54,13 @@ class EmbeddingPair:
 
     @cached_property
     def _labels(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        side = self.before if self.before.token_strings is not None else self.after
-        return label_tokens(side.token_strings, side.special_token_ids, self.vocabulary_size)
+        before, after = self.before.token_strings, self.after.token_strings
+        strings = before or after
+        if before is not None and after is not None:
+            # A token that only one side names (a spare row put to use in tuning) keeps its name.
+            strings = tuple(one or other for one, other in zip_longest(before, after, fillvalue=""))
+        special_ids = self.before.special_token_ids | self.after.special_token_ids
+        return label_tokens(strings, special_ids, self.vocabulary_size)
 
     @cached_property
     def notes(self) -> tuple[str, ...]:

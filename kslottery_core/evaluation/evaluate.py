@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kslottery_core.corpora import Corpus, CorpusSpec, fill_prompt, name_language, hash_prompt
+from kslottery_core.corpora import Corpus, CorpusSpec, fill_prompt, hash_prompt, name_language
 from kslottery_core.evaluation.extract import EXTRACTIONS
 from kslottery_core.evaluation.generate import generate_outputs
 from kslottery_core.evaluation.score import Score, compute_scores

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from kslottery_core.errors import EvaluationError
 from kslottery_core.evaluation.settings import EvaluationSettings
@@ -102,7 +102,7 @@ def _generate_batch(model: "PreTrainedModel", prompts: list[list[int]], config: 
     padded = [[config.pad_token_id] * (longest - len(ids)) + ids for ids in prompts]
     mask = [[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts]
     with torch.no_grad():
-        whole = model.generate(
+        whole = cast(Any, model).generate(
             input_ids=torch.tensor(padded, device=device),
             attention_mask=torch.tensor(mask, device=device),
             generation_config=config,

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from kslottery_core.tuning.matrix import get_input_matrix
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -13,6 +15,6 @@ def prepare_embedding(model: "PreTrainedModel") -> int:
     zero at every step, and Adam moves nothing on a zero gradient without history.
     """
     model.requires_grad_(False)
-    matrix = model.get_input_embeddings().weight
+    matrix = get_input_matrix(model)
     matrix.requires_grad_(True)
     return matrix.numel()

@@ -6,7 +6,7 @@ decay cannot move one.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
@@ -58,7 +58,7 @@ class TicketEmbedding(nn.Module):
 def prepare_ticket(model: "PreTrainedModel", token_ids: Sequence[int]) -> int:
     """Freeze the model and put a `TicketEmbedding` in place; returns k * d."""
     model.requires_grad_(False)
-    embedding = TicketEmbedding(model.get_input_embeddings(), token_ids)
+    embedding = TicketEmbedding(cast(nn.Embedding, model.get_input_embeddings()), token_ids)
     model.set_input_embeddings(embedding)
     return embedding.delta.numel()
 
@@ -66,7 +66,7 @@ def prepare_ticket(model: "PreTrainedModel", token_ids: Sequence[int]) -> int:
 @torch.no_grad()
 def merge_ticket(model: "PreTrainedModel") -> torch.Tensor:
     """Write the tuned rows into the matrix and restore the plain embedding; returns the rows, (k, d) float32."""
-    embedding = model.get_input_embeddings()
+    embedding = cast(TicketEmbedding, model.get_input_embeddings())
     rows = embedding.compute_rows()
     token_ids = (embedding.slots >= 0).nonzero().squeeze(-1)
     embedding.frozen.weight[token_ids] = rows.to(embedding.frozen.weight.dtype)

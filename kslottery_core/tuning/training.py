@@ -1,6 +1,7 @@
 """One training through Hugging Face's Trainer: schedule, seed, accumulation, progress, and a stop that is heard."""
 
 import math
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ def train(
     """Train whatever requires a gradient. Raises TuningError when the loss is no longer a number, naming the step."""
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
+    if device.startswith("cuda:"):
+        os.environ["ACCELERATE_TORCH_DEVICE"] = device  # Trainer asks accelerate, which would take the first one
     steps_an_epoch = math.ceil(math.ceil(len(examples) / settings.batch_size) / settings.gradient_accumulation)
     planned = settings.max_steps or max(1, math.ceil(steps_an_epoch * settings.epochs))
     losses: list[float] = []
@@ -96,7 +99,7 @@ def train(
     trainer = Trainer(
         model=model,
         args=arguments,
-        train_dataset=examples,  # type: ignore[arg-type]
+        train_dataset=examples,
         data_collator=lambda items: collate(items, padding_id),
         callbacks=[Reporter()],
     )

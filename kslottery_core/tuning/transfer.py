@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from kslottery_core.errors import TuningError
+from kslottery_core.tuning.matrix import get_input_matrix
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 @torch.no_grad()
 def transfer_rows(model: "PreTrainedModel", after: "EmbeddingMatrix", token_ids: Sequence[int]) -> torch.Tensor:
     """Copy rows of the tuned matrix into the model's input embedding; returns them, (k, d) float32."""
-    matrix = model.get_input_embeddings().weight  # (V, d)
+    matrix = get_input_matrix(model)  # (V, d)
     rows, width = after.shape
     if width != matrix.shape[1] or rows <= max(token_ids):
         raise TuningError(

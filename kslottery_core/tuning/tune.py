@@ -9,6 +9,7 @@ from kslottery_core.errors import TuningError
 from kslottery_core.progress import OnProgress, ProgressEvent, ShouldStop, ignore_progress, never_stop
 from kslottery_core.tickets import Ticket, check_ticket_fits
 from kslottery_core.tuning.dataset import Examples, encode_examples
+from kslottery_core.tuning.matrix import get_input_matrix
 from kslottery_core.tuning.memory import PeakMemory
 from kslottery_core.tuning.settings import METHODS, TRAINED_METHODS, TuningSettings
 
@@ -101,7 +102,7 @@ def tune(
     dtype = precision if is_frozen else "float32"
     model, tokenizer = load_model(model_source, revision=revision, dtype=dtype, device=device)
     on_progress(ProgressEvent("load", 1, 1))
-    vocabulary_size, width = model.get_input_embeddings().weight.shape
+    vocabulary_size, width = get_input_matrix(model).shape
     if ticket is not None and method in ("ticket", "transfer"):
         check_ticket_fits(ticket, vocabulary_size, width)
     examples = None

@@ -81,6 +81,7 @@ def test_cached_adapter_opens_on_its_cached_base(
     save_file(
         {"base_model.model.model.embed_tokens.trainable_tokens_delta": rows}, folder / "adapter_model.safetensors"
     )
+    (folder / "config.json").write_text((tiny_llama_folder / "config.json").read_text())
     fill_cache(cache, folder)
     assert torch.equal(open_embedding("org/tiny").read_rows(4, 5), rows)
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(folder))
@@ -152,7 +153,7 @@ def answer() -> Any:
         (errors.HFValidationError("no"), "nor a valid hub id"),
         (ConnectionError("no"), "cannot be reached"),
         (OSError("no"), "cannot be reached"),
-        (errors.RemoteEntryNotFoundError("no", response=answer()), "no config.json and is no adapter"),
+        (errors.RemoteEntryNotFoundError("no", response=answer()), r"found no config\.json"),
     ],
 )
 def test_each_answer_of_the_hub_has_its_sentence(
@@ -175,5 +176,14 @@ def test_hub_model_without_weights_is_told(monkeypatch: pytest.MonkeyPatch, tiny
         return str(tiny_llama_folder / name)
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", fetch)
-    with pytest.raises(CheckpointError, match=r"expected model\.safetensors or pytorch_model\.bin"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors or pytorch_model\.bin .* found no weights"):
         open_embedding("org/tiny")
+
+
+def test_hub_repository_of_other_files_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch(*_: object, **__: object) -> str:
+        raise errors.RemoteEntryNotFoundError("no", response=answer())
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fetch)
+    with pytest.raises(CheckpointError, match="found neither config"):
+        load_model("org/tiny")

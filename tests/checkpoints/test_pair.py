@@ -82,6 +82,23 @@ def test_ways_to_write_one_token_do_not_count_as_difference(tmp_path: Path, tiny
     assert pair.before.token_strings != pair.after.token_strings
 
 
+def test_token_that_one_side_alone_names_keeps_its_name(tmp_path: Path, tiny_llama_folder: Path) -> None:
+    from tokenizers import AddedToken, Tokenizer
+
+    folders = []
+    for name in ("a", "b"):
+        folder = Path(shutil.copytree(tiny_llama_folder, tmp_path / name))
+        (folder / "config.json").unlink()
+        save_file({"rows": torch.zeros(66, 16)}, folder / "model.safetensors")
+        folders.append(folder)
+    tokenizer = Tokenizer.from_file(str(folders[1] / "tokenizer.json"))
+    tokenizer.add_special_tokens([AddedToken("<|new|>", special=True)])
+    tokenizer.save(str(folders[1] / "tokenizer.json"))
+    pair = open_pair(*folders)
+    assert pair.tokens[64:] == ("<|new|>", "<unused 65>")
+    assert pair.token_kinds[64:] == ("special", "unused")
+
+
 def test_pair_of_lone_files_shows_ids(tmp_path: Path) -> None:
     for name in ("a", "b"):
         save_file({f"rows.{name}": torch.randn(4, 3)}, tmp_path / f"{name}.safetensors")

@@ -17,7 +17,16 @@ def test_empty_path_is_told(source: str | Path) -> None:
 
 @pytest.mark.parametrize(
     "source",
-    ["/nowhere/model", "./missing", "~/no/such/folder", "model.safetensors", "org/model.gguf", "a/b/c", "no\0name"],
+    [
+        "/nowhere/model",
+        "./missing",
+        "~/no/such/folder",
+        "model.safetensors",
+        "org/model.gguf",
+        "a/b/c",
+        "no\0name",
+        "x" * 5000,
+    ],
 )
 def test_missing_path_is_no_hub_id(source: str) -> None:
     with pytest.raises(CheckpointError, match="path not found"):

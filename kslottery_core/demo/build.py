@@ -1,0 +1,115 @@
+"""Make the whole demo anew with the product's own parts: text, base model, tuned model, ticket, finished runs.
+
+The experiment decides what the pages show; nothing here picks a result.
+"""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+from kslottery_core.checkpoints import open_pair
+from kslottery_core.corpora import CorpusSpec
+from kslottery_core.demo.phrases import generate_phrases, save_demo_corpora, split_phrases
+from kslottery_core.demo.pretraining import FULL_SIZE, QUICK_SIZE, pretrain
+from kslottery_core.errors import RunError
+from kslottery_core.evaluation import EvaluationSettings
+from kslottery_core.ks import compute_pair_ks
+from kslottery_core.progress import OnProgress, ignore_progress
+from kslottery_core.runs import RunSpec, RunStore
+from kslottery_core.runs.status import load_status, save_status
+from kslottery_core.runs.worker import work
+from kslottery_core.tickets import save_ticket, select_ticket, select_top_k_ticket
+from kslottery_core.tuning import TuningSettings
+from kslottery_core.tuning.saving import save_checkpoint
+
+SEED = 42
+SIGNIFICANCE_LEVEL = 0.05
+PUBLIC_ROOT = "data/demo"
+"""How the shipped records name their own folder: from the root of the repository."""
+
+EVALUATION = EvaluationSettings(beams=1, max_new_tokens=48, batch_size=50)
+EMBEDDING_TUNING = TuningSettings(learning_rate=5e-3, max_steps=300, batch_size=32, seed=SEED)
+TICKET_TUNING = TuningSettings(learning_rate=1e-2, max_steps=300, batch_size=32, seed=SEED)
+
+
+def build_demo(out: str | Path, *, quick: bool = False, on_progress: OnProgress = ignore_progress) -> None:
+    """Write `text/`, `before/`, `after/`, `ticket.json` and `runs/` below an empty or new folder.
+
+    Takes about half an hour on two cores, `quick` some seconds (its models learn nothing). Raises KSLotteryError.
+    """
+    out = Path(out).resolve()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(f"{out}: expected an empty or new folder for the demo, found something there; choose another.")
+    size = QUICK_SIZE if quick else FULL_SIZE
+    save_demo_corpora(out / "text", seed=0)
+    rows = split_phrases(generate_phrases(seed=0))["train"]
+    model, tokenizer = pretrain(rows, size, out / "scratch", seed=SEED, on_progress=on_progress)
+    save_checkpoint(out / "before", model, tokenizer)
+    shutil.rmtree(out / "scratch", ignore_errors=True)
+
+    store = RunStore(out / "runs")
+    train, test = (CorpusSpec(str(out / "text" / f"{split}.jsonl"), "en", "ca") for split in ("train", "test"))
+    evaluation, embedding, rows_tuning = EVALUATION, EMBEDDING_TUNING, TICKET_TUNING
+    if quick:
+        test = dataclasses.replace(test, limit=4)
+        evaluation = dataclasses.replace(evaluation, max_new_tokens=4)
+        embedding, rows_tuning = (dataclasses.replace(t, max_steps=3) for t in (embedding, rows_tuning))
+    base = RunSpec("Base model", "base", str(out / "before"), test=test, evaluation=evaluation, device="cpu")
+    _perform(store, base, on_progress)
+    whole = dataclasses.replace(base, name="Embedding tuning", method="embedding", train=train, tuning=embedding)
+    tuned = _perform(store, whole, on_progress)
+    (tuned / "checkpoints" / "model").rename(out / "after")  # the pair's after side; one copy is enough
+
+    pair = open_pair(out / "before", out / "after")
+    result = compute_pair_ks(pair, "cpu")
+    ticket = select_ticket(result, SIGNIFICANCE_LEVEL, tokens=pair.tokens)
+    if not ticket.size:  # a toy pair may have no winner
+        ticket = select_top_k_ticket(result, 5, tokens=pair.tokens)
+    save_ticket(ticket, out / "ticket.json")
+    for spec in (
+        dataclasses.replace(
+            base,
+            name=f"Partial Transfer of {ticket.size} rows",
+            method="transfer",
+            ticket=ticket,
+            after=str(out / "after"),
+        ),
+        dataclasses.replace(
+            base,
+            name=f"Partial Tuning of {ticket.size} rows",
+            method="ticket",
+            ticket=ticket,
+            train=train,
+            tuning=rows_tuning,
+        ),
+    ):
+        _perform(store, spec, on_progress)
+    shutil.rmtree(out / "locks", ignore_errors=True)
+    for folder in (out / "runs").iterdir():
+        _make_public(folder, out)
+
+
+def _perform(store: RunStore, spec: RunSpec, on_progress: OnProgress) -> Path:
+    record = store.create(spec)
+    status = work(record.folder, on_progress=on_progress)
+    if status.state != "finished":
+        raise RunError(f"demo: the run {spec.name!r} {status.state}: {status.message}; see {record.folder}.")
+    return record.folder
+
+
+def _make_public(folder: Path, out: Path) -> None:
+    """Take this machine's paths and name out of a finished run's records."""
+    save_status(folder, dataclasses.replace(load_status(folder), pid=None, process_started=None, host=None))
+    result_path = folder / "result.json"
+    result = json.loads(result_path.read_text(encoding="utf-8"))
+    result["device"]["host"] = None
+    if result.get("tuning") and (folder / "checkpoints").is_dir() and not any((folder / "checkpoints").iterdir()):
+        (folder / "checkpoints").rmdir()
+        result["tuning"]["saved_path"] = str(out / "after")
+    result_path.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    (folder / "log.txt").unlink(missing_ok=True)
+    for path in folder.rglob("*.json*"):
+        text = path.read_text(encoding="utf-8")
+        if str(out) in text:
+            path.write_text(text.replace(str(out), PUBLIC_ROOT), encoding="utf-8")
