@@ -38,7 +38,7 @@ class DemoSize:
     learning_rate: float
 
 
-FULL_SIZE = DemoSize(2048, 128, 4, 4, 352, steps=3000, batch_size=32, sequence_length=128, learning_rate=4e-3)
+FULL_SIZE = DemoSize(2048, 128, 4, 4, 352, steps=2000, batch_size=32, sequence_length=96, learning_rate=4e-3)
 QUICK_SIZE = DemoSize(512, 16, 1, 2, 32, steps=3, batch_size=4, sequence_length=64, learning_rate=4e-3)
 
 

@@ -5,6 +5,7 @@ The lock is the kernel's (`flock`), so it is free again the moment its process e
 
 import contextlib
 import fcntl
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,6 +33,17 @@ def resolve_device(device: str) -> str:
     if number >= count:
         raise RunError(f"device: expected {device!r}, found {count} CUDA device(s) here; choose cpu or auto.")
     return f"cuda:{number}"
+
+
+def use_all_cores() -> None:
+    """Let torch use every processor this process may run on; by itself it counts physical cores only.
+
+    An OMP_NUM_THREADS that somebody set is left alone.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        import torch
+
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
 
 
 def locate_lock(folder: Path, device: str) -> Path:

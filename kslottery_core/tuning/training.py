@@ -2,7 +2,6 @@
 
 import math
 import os
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +92,7 @@ def train(
         logging_nan_inf_filter=False,
         save_strategy="no",
         report_to=[],
-        disable_tqdm=not sys.stderr.isatty(),
+        disable_tqdm=True,  # whoever watches draws from the events
     )
     arguments._n_gpu = min(1, arguments.n_gpu)  # one run, one device: never silently data-parallel over all of them
     trainer = Trainer(
