@@ -1,7 +1,7 @@
 """The demo's base model: a small Llama that has seen tagged lines in five languages, and nothing of an instruction.
 
-Its text runs on without end, as "en: ..." and "ca: ..." lines, so it can translate after such a tag. It has met the
-words of the instruction in plain English sentences, but never an instruction to follow, and no text it saw ever ended.
+Its text is pages of "en: ..." and "ca: ..." lines, so it can translate after such a tag. It has met the words of the
+instruction in plain English sentences, but never an instruction to follow, and no page it saw ended after one line.
 """
 
 import random
@@ -20,6 +20,7 @@ from kslottery_core.tuning.training import train
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
+END_TOKEN = "</s>"
 TARGETS = tuple(language for language in LANGUAGES if language != "en")
 
 
@@ -59,14 +60,21 @@ def write_language_lines(generator: random.Random) -> str:
     )
 
 
-def write_lines(rows: Sequence[PhraseRow], generator: random.Random) -> Iterator[str]:
-    """Tagged lines without end: mostly an English sentence and one translation, now and then English alone."""
+def write_pages(rows: Sequence[PhraseRow], generator: random.Random) -> Iterator[str]:
+    """Pages of tagged lines, without end: mostly an English sentence and one translation, now and then English alone.
+
+    A page ends with the end token, so that the output head knows it; after how many lines cannot be foretold.
+    """
     while True:
-        for row in generator.sample(list(rows), len(rows)):
-            language = generator.choice(TARGETS)
-            yield f"en: {row.en}\n{language}: {getattr(row, language)}\n"
-            if generator.random() < 0.1:
-                yield f"en: {write_language_lines(generator)}\n"
+        shuffled = generator.sample(list(rows), len(rows))
+        while shuffled:
+            lines = []
+            for _ in range(min(generator.randint(3, 8), len(shuffled))):
+                row, language = shuffled.pop(), generator.choice(TARGETS)
+                lines += [f"en: {row.en}", f"{language}: {getattr(row, language)}"]
+                if generator.random() < 0.1:
+                    lines.append(f"en: {write_language_lines(generator)}")
+            yield "\n".join(lines) + END_TOKEN
 
 
 def train_tokenizer(rows: Sequence[PhraseRow], size: DemoSize, seed: int) -> Any:
@@ -78,30 +86,30 @@ def train_tokenizer(rows: Sequence[PhraseRow], size: DemoSize, seed: int) -> Any
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    lines = write_lines(rows, generator)
-    text = [next(lines) for _ in range(4 * len(rows))]
+    pages = write_pages(rows, generator)
+    text = [next(pages).removesuffix(END_TOKEN) for _ in range(len(rows))]
     text += [
         fill_prompt(DEFAULT_PROMPT, source=row.en, source_language="en", target_language=generator.choice(TARGETS))
         for row in rows
     ]
     trainer = trainers.BpeTrainer(
         vocab_size=size.vocabulary_size,
-        special_tokens=["<pad>", "<s>", "</s>"],
+        special_tokens=["<pad>", "<s>", END_TOKEN],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(text, trainer)
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", model_max_length=512
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token=END_TOKEN, pad_token="<pad>", model_max_length=512
     )
 
 
-def pack_lines(rows: Sequence[PhraseRow], tokenizer: Any, size: DemoSize, seed: int) -> Examples:
-    """Endless lines cut into sequences of equal length, every token in the loss."""
+def pack_pages(rows: Sequence[PhraseRow], tokenizer: Any, size: DemoSize, seed: int) -> Examples:
+    """Pages one after the other, cut into sequences of equal length, every token in the loss."""
     needed = size.steps * size.batch_size * size.sequence_length
     token_ids: list[int] = []
-    for line in write_lines(rows, random.Random(seed)):
-        token_ids += tokenizer(line)["input_ids"]
+    for page in write_pages(rows, random.Random(seed)):
+        token_ids += tokenizer(page)["input_ids"]
         if len(token_ids) >= needed:
             break
     cuts = range(0, needed, size.sequence_length)
@@ -139,7 +147,7 @@ def pretrain(
     )
     train(
         model,
-        pack_lines(rows, tokenizer, size, seed),
+        pack_pages(rows, tokenizer, size, seed),
         settings,
         padding_id=tokenizer.pad_token_id,
         device="cpu",

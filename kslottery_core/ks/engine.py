@@ -189,7 +189,6 @@ class _CPUPass(_Pass):
 
     def _take_block(self, start: int, before: "torch.Tensor", after: "torch.Tensor") -> None:
         values_before, values_after = _to_numpy(before), _to_numpy(after)
-        # A row is finite exactly when 0 * its sum of magnitudes is 0; isfinite on every entry costs more passes.
         finite_before, finite_after = np.isfinite(values_before).all(axis=1), np.isfinite(values_after).all(axis=1)
         if not (finite_before.all() and finite_after.all()):
             self._note_bad_rows("before", start, finite_before)

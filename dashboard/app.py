@@ -1,0 +1,44 @@
+"""The Streamlit entry point: `streamlit run dashboard/app.py`. It arranges the pages and leaves everything to them."""
+
+import importlib
+import sys
+from functools import partial
+from pathlib import Path
+
+import streamlit as st
+
+# Streamlit puts this file's folder on the path, not the folder above it: without an installed package neither
+# `dashboard` nor `kslottery_core` would be found from another directory.
+_ROOT = str(Path(__file__).resolve().parents[1])
+if _ROOT not in sys.path:
+    sys.path.insert(0, _ROOT)
+
+from dashboard import session  # noqa: E402
+from dashboard.components.navigation import register_pages, show_sidebar  # noqa: E402
+
+_TITLES = {
+    "pair": ("Pair", ":material/compare_arrows:"),
+    "tokens": ("Tokens", ":material/search:"),
+    "alpha": ("Alpha", ":material/tune:"),
+    "runs": ("Runs", ":material/play_circle:"),
+    "compare": ("Compare", ":material/bar_chart:"),
+}
+
+
+def _render(name: str) -> None:
+    """Import a page only when it is opened: the first paint does not wait for the others."""
+    importlib.import_module(f"dashboard.views.{name}").render()
+
+
+st.set_page_config(page_title="KS-Lottery", page_icon="🎟️", layout="wide")
+
+_pages = {
+    name: st.Page(partial(_render, name), title=title, icon=icon, url_path=name, default=name == "pair")
+    for name, (title, icon) in _TITLES.items()
+}
+register_pages(_pages)
+_open_page = st.navigation(list(_pages.values()))
+session.restore_choice(_open_page.url_path or "pair")
+_open_page.run()
+show_sidebar()
+session.write_address()

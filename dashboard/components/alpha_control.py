@@ -1,0 +1,80 @@
+"""The one control of alpha: a slider on a log scale and a number field, always in step, with correction and rule."""
+
+from __future__ import annotations
+
+import bisect
+import math
+
+import streamlit as st
+
+from dashboard import session
+from dashboard.session import LARGEST_SIGNIFICANCE_LEVEL, LEAST_SIGNIFICANCE_LEVEL
+from dashboard.wording import CORRECTION_NAMES, P_VALUE_METHOD_NAMES, format_number
+
+_STOPS = (
+    *(float(f"{mantissa}e{exponent}") for exponent in range(-12, 0) for mantissa in (1, 1.5, 2, 3, 5, 7)),
+    *(0.8, 0.9, 0.95, 0.99, LARGEST_SIGNIFICANCE_LEVEL),
+)
+
+
+def list_stops(significance_level: float) -> list[float]:
+    """The slider's stops, evenly spread over the powers of ten, with the present alpha among them."""
+    stops = list(_STOPS)
+    if not any(math.isclose(stop, significance_level, rel_tol=1e-9) for stop in stops):
+        bisect.insort(stops, significance_level)
+    return stops
+
+
+def show_alpha_control() -> None:
+    """Show the controls; each writes the session's choice in a callback, before the page is drawn again."""
+    alpha = session.get_choice().alpha
+    stops = list_stops(alpha.significance_level)
+    st.session_state["alpha_slider"] = min(stops, key=lambda stop: abs(stop - alpha.significance_level))
+    st.session_state["alpha_number"] = alpha.significance_level
+    st.session_state["alpha_correction"] = alpha.correction
+    st.session_state["alpha_method"] = alpha.p_value_method
+    slider, number = st.columns([5, 1.2], vertical_alignment="bottom")
+    slider.select_slider(
+        "α, the significance level (log scale)",
+        stops,
+        format_func=lambda level: format_number(level, 6),
+        key="alpha_slider",
+        on_change=_take_slider,
+    )
+    number.number_input(
+        "α as a number",
+        min_value=LEAST_SIGNIFICANCE_LEVEL,
+        max_value=LARGEST_SIGNIFICANCE_LEVEL,
+        step=0.01,
+        format="%.6g",
+        key="alpha_number",
+        on_change=_take_number,
+    )
+    correction, method = st.columns(2)
+    correction.selectbox(
+        "Correction for many tests",
+        list(CORRECTION_NAMES),
+        format_func=CORRECTION_NAMES.__getitem__,
+        key="alpha_correction",
+        on_change=lambda: session.set_alpha(correction=st.session_state["alpha_correction"]),
+        help="Each correction is a stricter threshold on p. None of them controls an error rate here.",
+    )
+    method.radio(
+        "What α is held against",
+        list(P_VALUE_METHOD_NAMES),
+        format_func=P_VALUE_METHOD_NAMES.__getitem__,
+        key="alpha_method",
+        horizontal=True,
+        on_change=lambda: session.set_alpha(p_value_method=st.session_state["alpha_method"]),
+        help="The exact p-value for two samples of equal size, or the large-sample threshold that the paper uses.",
+    )
+
+
+def _take_slider() -> None:
+    session.set_alpha(significance_level=float(st.session_state["alpha_slider"]))
+
+
+def _take_number() -> None:
+    value = st.session_state["alpha_number"]
+    if value is not None:
+        session.set_alpha(significance_level=float(value))

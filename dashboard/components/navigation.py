@@ -1,0 +1,56 @@
+"""Ways from one page to another, and what the sidebar says on every page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+import streamlit as st
+
+from dashboard import loaders, session
+from dashboard.wording import CORRECTION_NAMES, format_number
+
+if TYPE_CHECKING:
+    from streamlit.navigation.page import StreamlitPage
+
+_PAGES = "kslottery.pages"
+
+
+def register_pages(pages: dict[str, StreamlitPage]) -> None:
+    """Make the pages known, so that views can lead on without importing each other."""
+    st.session_state[_PAGES] = pages
+
+
+def show_link(page: str, label: str) -> None:
+    """A link to another page in the page's own words."""
+    st.page_link(st.session_state[_PAGES][page], label=label, icon=":material/arrow_forward:")
+
+
+def open_page(page: str) -> NoReturn:
+    """Leave this page for another one."""
+    st.switch_page(st.session_state[_PAGES][page])
+
+
+def name_source(source: str) -> str:
+    """The last two parts of a path: enough to know it by. A hub id stays as it is."""
+    parts = [part for part in source.replace("\\", "/").split("/") if part]
+    return source if len(parts) <= 2 and not source.startswith("/") else "/".join(parts[-2:])
+
+
+def show_sidebar() -> None:
+    """What is open and where alpha stands; the numbers themselves are the pages' business."""
+    choice = session.get_choice()
+    pair = loaders.resolve_choice(choice.pair)
+    with st.sidebar:
+        if pair is None:
+            st.caption("No pair is open.")
+        elif loaders.is_demo(pair):
+            st.caption("**Pair**: the bundled demo")
+        else:
+            st.caption(f"**Before**: {name_source(pair.before or '')}")
+            st.caption(f"**After**: {name_source(pair.after or '')}")
+        alpha = choice.alpha
+        extras = [] if alpha.correction == "none" else [CORRECTION_NAMES[alpha.correction]]
+        extras += ["the paper's threshold"] if alpha.p_value_method == "asymptotic" else []
+        st.caption(
+            f"**α** = {format_number(alpha.significance_level, 6)}" + (f" ({', '.join(extras)})" if extras else "")
+        )

@@ -1,0 +1,83 @@
+"""Runs as rows: their scores and their cost, on the page and in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from dashboard.run_summary import RunSummary, list_measures
+from dashboard.wording import METHOD_NAMES, format_name
+
+_SHORT_EXTRACTIONS = {"whole output": "whole", "first line": "line 1"}
+_COST_COLUMNS = ("Trained parameters", "Tuning (s)", "All in all (s)", "Peak memory (MB)", "Saved (kB)")
+
+
+def build_comparison_rows(
+    runs: Sequence[RunSummary], *, with_signatures: bool = False
+) -> list[dict[str, str | int | float | None]]:
+    """One row a run with readable column names; `with_signatures` adds what each score needs to be understood alone."""
+    measures = list_measures(runs)
+    rows = []
+    for run in runs:
+        row: dict[str, str | int | float | None] = {
+            "Run": run.name,
+            "Method": format_name(METHOD_NAMES, run.method),
+            "Ticket (tokens)": run.ticket_size,
+        }
+        for metric, extraction in measures:
+            score = run.get_score(metric, extraction)
+            column = f"{metric}, {extraction}"
+            row[column] = None if score is None else score.value
+            if with_signatures:
+                row[f"{column}: signature"] = None if score is None else score.signature
+        row["Outputs that stop (%)"] = None if run.stopped_share is None else 100 * run.stopped_share
+        row["Trained parameters"] = run.trained_parameters
+        row["Tuning (s)"] = run.tuning_seconds
+        row["All in all (s)"] = run.total_seconds
+        row["Peak memory (MB)"] = None if run.peak_memory_bytes is None else run.peak_memory_bytes / 1e6
+        row["Saved (kB)"] = None if run.saved_bytes is None else run.saved_bytes / 1e3
+        if with_signatures:
+            first = run.scores[0] if run.scores else None
+            row["Decoding"] = None if first is None else first.decoding
+            row["Prompt hash"] = None if first is None else first.prompt_hash
+            row["Test text hash"] = None if first is None else first.test_set_hash
+            row["Test sentences"] = None if first is None else first.sentences
+            row["Run id"] = run.run_id
+        rows.append(row)
+    return rows
+
+
+def show_run_table(runs: Sequence[RunSummary], key: str) -> None:
+    """Scores and cost below each other: side by side they would not fit a screen."""
+    table = pd.DataFrame(build_comparison_rows(runs))
+    # A run without a ticket is no missing measurement, so it gets a word of its own.
+    table["Ticket (tokens)"] = ["none" if run.ticket_size is None else f"{run.ticket_size:,}" for run in runs]
+    number = st.column_config.NumberColumn
+    config = {column: number(format="%.1f") for column in table.columns if column not in ("Run", "Method")}
+    for metric, extraction in list_measures(runs):
+        column = f"{metric}, {extraction}"
+        short = f"{metric} {_SHORT_EXTRACTIONS.get(extraction, extraction)}"
+        config[column] = number(short, format="%.1f", width=88, help=f"{metric} of the {extraction}, 0 to 100")
+    config["Outputs that stop (%)"] = number("Stop (%)", format="%.0f", width=66, help="Outputs that end by themselves")
+    config["Tuning (s)"] = number(format="%.1f", width=92)
+    config["All in all (s)"] = number(format="%.1f", width=92, help="From the device to the end")
+    config["Trained parameters"] = number("Parameters", format="localized", width=92, help="Trained parameters")
+    config["Peak memory (MB)"] = number("Memory (MB)", format="%.1f", width=98, help="Peak memory while tuning")
+    config["Saved (kB)"] = number(format="%.1f", width=92, help="Size of what was saved")
+    config["Method"] = st.column_config.TextColumn(width=165)
+    config["Run"] = st.column_config.TextColumn(width=180)
+    config["Ticket (tokens)"] = st.column_config.TextColumn(alignment="right")
+    for part, columns in (
+        ("scores", [column for column in table.columns if column not in ("Method", *_COST_COLUMNS)]),
+        ("cost", ["Run", "Method", *_COST_COLUMNS]),
+    ):
+        st.dataframe(
+            table[columns],
+            hide_index=True,
+            key=f"{key}_{part}",
+            column_config={column: config[column] for column in columns if column in config},
+            placeholder="not measured",
+            alt=f"Runs with their {part}",
+        )

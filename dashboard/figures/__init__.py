@@ -1,0 +1,37 @@
+"""A frozen summary in, a Plotly figure out. Nothing here knows Streamlit; builders end in `_figure`."""
+
+from dashboard.figures.comparison import ScoreBars, score_bar_figure, summarise_scores
+from dashboard.figures.run import LossCurve, loss_curve_figure, summarise_loss
+from dashboard.figures.ticket import (
+    StatisticHistogram,
+    TicketCurveSummary,
+    statistic_histogram_figure,
+    summarise_statistics,
+    summarise_ticket_curve,
+    ticket_curve_figure,
+)
+from dashboard.figures.token import (
+    RowHistogram,
+    row_histogram_figure,
+    summarise_row_histogram,
+    token_cdf_figure,
+)
+
+__all__ = [
+    "LossCurve",
+    "RowHistogram",
+    "ScoreBars",
+    "StatisticHistogram",
+    "TicketCurveSummary",
+    "loss_curve_figure",
+    "row_histogram_figure",
+    "score_bar_figure",
+    "statistic_histogram_figure",
+    "summarise_loss",
+    "summarise_row_histogram",
+    "summarise_scores",
+    "summarise_statistics",
+    "summarise_ticket_curve",
+    "ticket_curve_figure",
+    "token_cdf_figure",
+]

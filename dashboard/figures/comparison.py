@@ -1,0 +1,68 @@
+"""The picture that sets runs side by side: one metric, one bar a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from dashboard.figures.palette import BEFORE, NEUTRAL, WINNER, style_figure
+
+
+@dataclass(frozen=True)
+class ScoreBars:
+    """One metric of runs that may be ranked together, best first; every value keeps its signature."""
+
+    metric: str
+    labels: tuple[str, ...]
+    values: tuple[float, ...]
+    signatures: tuple[str, ...]
+    methods: tuple[str, ...]
+
+
+def summarise_scores(metric: str, rows: Sequence[tuple[str, str, float, str]]) -> ScoreBars:
+    """Sort (run name, method, value, signature) by value, best first; equal names are told apart by a number."""
+    ranked = sorted(rows, key=lambda row: -row[2])
+    seen: dict[str, int] = {}
+    labels = []
+    for name, *_ in ranked:
+        seen[name] = seen.get(name, 0) + 1
+        labels.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return ScoreBars(
+        metric=metric,
+        labels=tuple(labels),
+        values=tuple(row[2] for row in ranked),
+        signatures=tuple(row[3] for row in ranked),
+        methods=tuple(row[1] for row in ranked),
+    )
+
+
+def score_bar_figure(summary: ScoreBars) -> go.Figure:
+    """Horizontal bars, best on top; ticket methods in the winners' colour, the base model in grey."""
+    colours = {"base": NEUTRAL, "ticket": WINNER, "transfer": WINNER}
+    figure = go.Figure()
+    figure.add_bar(
+        x=summary.values,
+        y=summary.labels,
+        orientation="h",
+        marker={"color": [colours.get(method, BEFORE) for method in summary.methods]},
+        text=[f"{value:.1f}" for value in summary.values],
+        textposition="outside",
+        cliponaxis=False,
+        customdata=summary.signatures,
+        hovertemplate="%{y}: %{x:.2f}<br>%{customdata}<extra></extra>",
+        name=summary.metric,
+        showlegend=False,
+    )
+    style_figure(
+        figure,
+        x_title=f"{summary.metric} (0 to 100, higher is closer to the reference)",
+        y_title="",
+        height=140 + 38 * max(len(summary.labels), 1),
+        bargap=0.35,
+    )
+    figure.update_layout(margin={"t": 16, "l": 16, "r": 48})
+    figure.update_xaxes(range=[0, max(1.1 * max(summary.values, default=0), 5)])
+    figure.update_yaxes(autorange="reversed", automargin=True, showgrid=False)
+    return figure

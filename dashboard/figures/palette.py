@@ -1,0 +1,28 @@
+"""One palette (Okabe and Ito: safe with every common colour blindness) and one layout for all pictures."""
+
+from typing import Any
+
+import plotly.graph_objects as go
+
+BEFORE = "#0072B2"
+AFTER = "#D55E00"
+WINNER = "#009E73"
+NEUTRAL = "#8A8F98"
+MARK = "#CC79A7"
+SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8F98")
+
+GRID = "rgba(138, 143, 152, 0.25)"
+
+
+def style_figure(figure: go.Figure, *, x_title: str, y_title: str, height: int = 360, **layout: Any) -> go.Figure:
+    """Axis titles, room for the legend above the picture, a grid that works on light and dark grounds."""
+    figure.update_layout(
+        height=height,
+        margin={"l": 64, "r": 24, "t": 48, "b": 56},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "xanchor": "left", "x": 0},
+        hovermode="closest",
+        **layout,
+    )
+    figure.update_xaxes(title_text=x_title, gridcolor=GRID, zeroline=False)
+    figure.update_yaxes(title_text=y_title, gridcolor=GRID, zeroline=False)
+    return figure

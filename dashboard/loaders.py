@@ -1,0 +1,303 @@
+"""The one room with caches. Keys are paths, file signatures and small settings, never arrays or models.
+
+What a comparison found is also kept on disk, under `cache` in KS-Lottery's home folder, so that a pair whose files
+were seen before opens at once, in another session and after a restart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+import kslottery_core
+from kslottery_core.errors import KSLotteryError
+from kslottery_core.progress import OnProgress, ignore_progress
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from kslottery_core.checkpoints import EmbeddingMatrix, EmbeddingPair
+    from kslottery_core.ks import CDFGap, KSResult
+    from kslottery_core.runs import RunRecord, RunStore
+    from kslottery_core.tickets import Ticket, TicketCurve
+
+DEMO_FOLDER = Path(kslottery_core.__file__).resolve().parents[1] / "data" / "demo"
+
+_CACHE_VERSION = "1"  # part of every file name on disk: raise it when the meaning of a stored result changes
+_KEPT_COMPARISONS = 6
+
+
+@dataclass(frozen=True)
+class PairChoice:
+    """Which two checkpoints are compared, as the person gave them; None stands for the bundled demo."""
+
+    before: str | None = None
+    after: str | None = None
+    before_revision: str | None = None
+    after_revision: str | None = None
+    parameter: str | None = None
+
+
+@dataclass(frozen=True)
+class AlphaChoice:
+    """The rule that turns p-values into a ticket."""
+
+    significance_level: float = 0.05
+    correction: str = "none"
+    p_value_method: str = "exact"
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """An open pair and what the KS test found. `key` digests both sides' files; `from_cache`: not computed just now."""
+
+    choice: PairChoice
+    pair: EmbeddingPair
+    result: KSResult
+    key: str
+    from_cache: bool
+
+
+@dataclass(frozen=True, eq=False)
+class SelectedTicket:
+    """A ticket with what the pages show of it; `winners` is a mask (V,)."""
+
+    ticket: Ticket
+    winners: np.ndarray
+    curve: TicketCurve
+
+
+def resolve_choice(choice: PairChoice) -> PairChoice | None:
+    """Put the demo's folders where nothing was chosen; None when there is no demo either."""
+    if choice.before and choice.after:
+        return choice
+    before, after = DEMO_FOLDER / "before", DEMO_FOLDER / "after"
+    if choice.before or choice.after or not (before.is_dir() and after.is_dir()):
+        return None
+    return PairChoice(str(before), str(after))
+
+
+def is_demo(choice: PairChoice) -> bool:
+    """Whether the choice is the bundled pair."""
+    return (choice.before, choice.after) == (str(DEMO_FOLDER / "before"), str(DEMO_FOLDER / "after"))
+
+
+def find_demo_text(part: str) -> Path | None:
+    """The demo's parallel text of `part`, "train" or "test"; None without a demo."""
+    return next(iter(sorted(DEMO_FOLDER.rglob(f"*{part}*.jsonl"))), None)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False, validate=lambda opened: opened[1] == _sign(opened[0]))
+def _open_pair(choice: PairChoice) -> tuple[EmbeddingPair, str]:
+    from kslottery_core.checkpoints import open_pair
+
+    pair = open_pair(
+        choice.before or "",
+        choice.after or "",
+        parameter=choice.parameter,
+        before_revision=choice.before_revision,
+        after_revision=choice.after_revision,
+    )
+    return pair, _sign(pair)
+
+
+def _sign(pair: EmbeddingPair) -> str:
+    text = f"{_CACHE_VERSION} {pair.before.file_signature} {pair.after.file_signature}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+class _Shelf:
+    """The last few results, shared by all sessions; a pair that one session computes is not computed by another."""
+
+    def __init__(self) -> None:
+        self._results: OrderedDict[str, KSResult] = OrderedDict()
+        self._locks: dict[str, threading.Lock] = {}
+        self._guard = threading.Lock()
+
+    def get_lock(self, key: str) -> threading.Lock:
+        with self._guard:
+            return self._locks.setdefault(key, threading.Lock())
+
+    def get(self, key: str) -> KSResult | None:
+        with self._guard:
+            if key in self._results:
+                self._results.move_to_end(key)
+            return self._results.get(key)
+
+    def put(self, key: str, result: KSResult) -> None:
+        with self._guard:
+            self._results[key] = result
+            while len(self._results) > _KEPT_COMPARISONS:
+                self._results.popitem(last=False)
+
+
+@st.cache_resource(show_spinner=False)
+def _load_shelf() -> _Shelf:
+    return _Shelf()
+
+
+def get_cached_result_path(key: str) -> Path:
+    """Where the result of a comparison lies on disk."""
+    from kslottery_core.runs import get_home
+
+    return get_home() / "cache" / f"ks-{key}.npz"
+
+
+def load_comparison(choice: PairChoice, progress: OnProgress = ignore_progress) -> Comparison:
+    """Open both sides and compare them, or take what an earlier comparison of the same files found.
+
+    Raises KSLotteryError. `progress` is told about rows compared; it is not called when nothing has to be computed.
+    """
+    from kslottery_core.ks import compute_pair_ks, load_ks_result, save_ks_result
+
+    pair, key = _open_pair(choice)
+    shelf = _load_shelf()
+    with shelf.get_lock(key):
+        result = shelf.get(key)
+        if result is not None:
+            return Comparison(choice, pair, result, key, from_cache=True)
+        path = get_cached_result_path(key)
+        from_cache = path.exists()
+        if from_cache:
+            try:
+                result = load_ks_result(path)
+            except KSLotteryError:
+                from_cache = False  # a torn file is computed again and written anew
+        if result is None or result.vocabulary_size != pair.vocabulary_size:
+            result, from_cache = compute_pair_ks(pair, progress=progress), False
+            try:
+                save_ks_result(result, path)
+            except KSLotteryError as problem:
+                st.warning(f"The result is shown but could not be kept for next time: {problem}")
+        shelf.put(key, result)
+    return Comparison(choice, pair, result, key, from_cache)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _select(key: str, alpha: AlphaChoice, _comparison: Comparison) -> SelectedTicket:
+    from kslottery_core.tickets import compute_ticket_curve, compute_ticket_mask, select_ticket
+
+    rule = {"correction": alpha.correction, "p_value_method": alpha.p_value_method}
+    result, pair = _comparison.result, _comparison.pair
+    return SelectedTicket(
+        ticket=select_ticket(result, alpha.significance_level, tokens=pair.tokens, **rule),
+        winners=compute_ticket_mask(result, alpha.significance_level, **rule),
+        curve=compute_ticket_curve(result, **rule),
+    )
+
+
+def load_selection(comparison: Comparison, alpha: AlphaChoice) -> SelectedTicket:
+    """The ticket at this alpha, its mask over the vocabulary and the curve over all alpha."""
+    return _select(comparison.key, alpha, comparison)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _build_token_table(key: str, _comparison: Comparison) -> pd.DataFrame:
+    import numpy as np
+    import pandas as pd
+
+    result, pair = _comparison.result, _comparison.pair
+    table = pd.DataFrame(
+        {
+            "token_id": np.arange(result.vocabulary_size),
+            "token": list(pair.tokens),
+            "kind": pd.Categorical(pair.token_kinds),
+            "statistic": result.statistics,
+            "count": result.counts,
+            "p_value": result.p_values,
+            "l2_shift": result.l2_shift,
+            "cosine": result.cosine,
+            "mean_shift": result.mean_shift,
+            "changed": result.changed,
+        }
+    )
+    # Equal D is broken as in the top-k rule: larger L2 shift first, then the smaller id.
+    return table.sort_values(["count", "l2_shift", "token_id"], ascending=[False, False, True], ignore_index=True)
+
+
+def load_token_table(comparison: Comparison) -> pd.DataFrame:
+    """Every token, one row each, sorted by D. Shared between sessions: copy before writing into it."""
+    return _build_token_table(comparison.key, comparison)
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def _read_rows(key: str, token_id: int, _pair: EmbeddingPair) -> tuple[np.ndarray, np.ndarray]:
+    before, after = (side.read_token_rows([token_id])[0].double().numpy() for side in (_pair.before, _pair.after))
+    return before, after
+
+
+def load_token_rows(comparison: Comparison, token_id: int) -> tuple[np.ndarray, np.ndarray]:
+    """The row of one token before and after, float64 (d,) each. Raises KSLotteryError."""
+    return _read_rows(comparison.key, token_id, comparison.pair)
+
+
+def load_cdf_gap(comparison: Comparison, token_id: int) -> CDFGap:
+    """The exact steps of both distribution functions of one token. Raises KSLotteryError."""
+    from kslottery_core.ks import compute_cdf_gap
+
+    return compute_cdf_gap(*load_token_rows(comparison, token_id))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _count_parameters(signature: str, _matrix: EmbeddingMatrix) -> int | None:
+    if _matrix.model_folder is None:
+        return None
+    from safetensors import SafetensorError, safe_open
+
+    # A matrix that shares its storage is stored once, so the headers count it once, as they should.
+    total = 0
+    shards = [path for path in sorted(_matrix.model_folder.glob("model*.safetensors")) if path.is_file()]
+    try:
+        for path in shards:
+            with safe_open(path, framework="numpy") as file:
+                for name in file.keys():  # noqa: SIM118 - safe_open is no mapping
+                    size = 1
+                    for length in file.get_slice(name).get_shape():
+                        size *= length
+                    total += size
+    except (OSError, SafetensorError):
+        return None
+    index = _matrix.model_folder / "model.safetensors.index.json"
+    if index.exists() and _matrix.kind == "hub":
+        return None  # the hub's cache may hold the embedding's shard alone
+    return total or None
+
+
+def load_parameter_count(matrix: EmbeddingMatrix) -> int | None:
+    """All parameters of the model that the matrix belongs to, read from its files' headers; None when not known."""
+    return _count_parameters(matrix.file_signature, matrix)
+
+
+def load_run_store() -> RunStore:
+    """The person's runs, with the demo's finished ones beside them to look at."""
+    from kslottery_core.runs import RunStore
+
+    return RunStore(extra_roots=[DEMO_FOLDER / "runs"])
+
+
+def load_demo_runs() -> tuple[RunRecord, ...]:
+    """The finished runs that come with the demo, newest first; none without a demo."""
+    from kslottery_core.runs import RunStore
+
+    return RunStore(DEMO_FOLDER / "runs").list()
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _read_outputs(run_id: str, signature: str, _record: RunRecord) -> tuple[dict[str, Any], ...]:
+    return _record.read_outputs()
+
+
+def load_outputs(record: RunRecord) -> tuple[dict[str, Any], ...]:
+    """What a run's model wrote for each test sentence; empty when the run did not get that far."""
+    try:
+        stat = (record.folder / "outputs.jsonl").stat()
+    except OSError:
+        return ()
+    return _read_outputs(record.run_id, f"{record.folder} {stat.st_mtime_ns} {stat.st_size}", record)

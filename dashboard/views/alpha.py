@@ -1,0 +1,171 @@
+"""The dial: how many tokens win at which alpha, and what that means in parameters."""
+
+from __future__ import annotations
+
+import json
+
+import streamlit as st
+
+from dashboard import loaders, session
+from dashboard.components.alpha_control import show_alpha_control
+from dashboard.components.empty_ticket import show_empty_ticket
+from dashboard.components.navigation import open_page
+from dashboard.components.pair_header import load_shown_comparison, show_pair_line
+from dashboard.components.run_form import OPEN_FORM
+from dashboard.components.ticket_changes import show_ticket_changes
+from dashboard.figures import (
+    statistic_histogram_figure,
+    summarise_statistics,
+    summarise_ticket_curve,
+    ticket_curve_figure,
+)
+from dashboard.loaders import Comparison, SelectedTicket
+from dashboard.wording import NOT_MEASURED, format_count, format_noun, format_share
+
+
+def render() -> None:
+    """Show the control, the ticket's size and cost, the curve, and the ticket itself."""
+    st.title("How many tokens win?")
+    comparison = load_shown_comparison()
+    if comparison is None:
+        return
+    show_pair_line(comparison)
+    show_alpha_control()
+    selection = loaders.load_selection(comparison, session.get_choice().alpha)
+    _show_numbers(comparison, selection)
+    show_empty_ticket(comparison, selection)
+    _show_figures(comparison, selection)
+    _show_meaning(comparison)
+    st.subheader("What enters and leaves")
+    show_ticket_changes(comparison, selection)
+    _show_ticket(comparison, selection)
+
+
+def _show_numbers(comparison: Comparison, selection: SelectedTicket) -> None:
+    result, pair, ticket = comparison.result, comparison.pair, selection.ticket
+    parameters = ticket.size * result.width
+    embedding = result.vocabulary_size * result.width
+    whole = loaders.load_parameter_count(pair.before)
+    share_of_model = NOT_MEASURED if whole is None else format_share(parameters, whole)
+    numbers = st.columns(4)
+    numbers[0].metric(
+        "Tokens in the ticket",
+        format_count(ticket.size),
+        delta=f"{format_share(ticket.size, result.vocabulary_size)} of {result.vocabulary_size:,}",
+        delta_color="off",
+        delta_arrow="off",
+        border=True,
+    )
+    numbers[1].metric(
+        "Wins from D",
+        "never" if ticket.least_count is None else f"{ticket.least_count / result.width:.4f}",
+        delta="no D suffices"
+        if ticket.least_count is None
+        else f"{ticket.least_count:,} of {result.width:,} coordinates",
+        delta_color="off",
+        delta_arrow="off",
+        border=True,
+    )
+    numbers[2].metric(
+        "Parameters to train",
+        format_count(parameters),
+        delta=f"{format_share(parameters, embedding)} of the embedding",
+        delta_color="off",
+        delta_arrow="off",
+        border=True,
+    )
+    numbers[3].metric(
+        "Share of the whole model",
+        share_of_model,
+        delta="its size is in no file here" if whole is None else f"of {whole:,} parameters",
+        delta_color="off",
+        delta_arrow="off",
+        border=True,
+    )
+
+
+def _show_figures(comparison: Comparison, selection: SelectedTicket) -> None:
+    result, alpha = comparison.result, session.get_choice().alpha
+    if result.changed_count == 0:
+        st.warning("No row differs between before and after, so no α gives a ticket. Choose another after checkpoint.")
+        return
+    left, right = st.columns(2)
+    with left:
+        st.subheader("Ticket size against α")
+        curve = summarise_ticket_curve(
+            selection.curve, alpha.significance_level, selection.ticket.size, result.vocabulary_size
+        )
+        st.plotly_chart(ticket_curve_figure(curve), key="alpha_curve", alt="Number of winning tokens against alpha")
+    with right:
+        st.subheader("Where the threshold lies")
+        histogram = summarise_statistics(
+            result.histogram, result.vocabulary_size - result.changed_count, selection.ticket.least_count
+        )
+        st.plotly_chart(
+            statistic_histogram_figure(histogram), key="alpha_histogram", alt="Tokens by D with the threshold of D"
+        )
+
+
+def _show_meaning(comparison: Comparison) -> None:
+    from kslottery_core.tickets import describe_method_disagreement
+
+    st.info(
+        "**Read α as a dial on D, not as an error rate.** The test assumes two independent samples, but before and "
+        "after are the same row, moved: the p-values are not calibrated. A correction is a stricter threshold on "
+        "p, nothing more. D does not see which coordinate moved, so look at L2 shift, cosine and mean shift beside it.",
+        icon=":material/info:",
+    )
+    alpha = session.get_choice().alpha
+    if alpha.correction == "none":
+        disagreement = describe_method_disagreement(comparison.result, alpha.significance_level)
+        if disagreement:
+            st.caption(disagreement)
+
+
+def _show_ticket(comparison: Comparison, selection: SelectedTicket) -> None:
+    ticket = selection.ticket
+    st.subheader(f"The ticket: {format_noun(ticket.size, 'token')}")
+    if ticket.size:
+        table = loaders.load_token_table(comparison)
+        table = table[selection.winners[table["token_id"].to_numpy()]]
+        shown = table[["token_id", "token", "statistic", "p_value", "l2_shift", "cosine", "mean_shift"]]
+        st.dataframe(
+            shown.rename(
+                columns={
+                    "token_id": "Id",
+                    "token": "Token",
+                    "statistic": "D",
+                    "p_value": "p",
+                    "l2_shift": "L2 shift",
+                    "cosine": "Cosine",
+                    "mean_shift": "Mean shift",
+                }
+            ),
+            hide_index=True,
+            height=min(38 + 35 * len(shown), 320),
+            key="ticket_table",
+            column_config={
+                "D": st.column_config.NumberColumn(format="%.4f"),
+                "p": st.column_config.NumberColumn(format="%.3g"),
+                "L2 shift": st.column_config.NumberColumn(format="%.4g"),
+                "Cosine": st.column_config.NumberColumn(format="%.4f"),
+                "Mean shift": st.column_config.NumberColumn(format="%.3g"),
+            },
+            alt="Tokens of the ticket",
+        )
+    download, tune = st.columns([1, 3])
+    download.download_button(
+        "Download the ticket",
+        data=json.dumps(ticket.to_json(), ensure_ascii=False, indent=1) + "\n",
+        file_name="ticket.json",
+        mime="application/json",
+        icon=":material/download:",
+        on_click="ignore",
+        disabled=not ticket.size,
+        key="ticket_json",
+    )
+    if tune.button(
+        "Tune this ticket", type="primary", icon=":material/play_circle:", disabled=not ticket.size, key="tune_ticket"
+    ):
+        st.session_state[OPEN_FORM] = True
+        open_page("runs")

@@ -1,0 +1,148 @@
+"""All finished runs side by side: scores, cost, outputs."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from dashboard import loaders, session
+from dashboard.components.navigation import show_link
+from dashboard.components.output_table import show_outputs
+from dashboard.components.run_table import build_comparison_rows, show_run_table
+from dashboard.figures import score_bar_figure, summarise_scores
+from dashboard.run_summary import (
+    RunGroup,
+    RunSummary,
+    describe_group_differences,
+    group_runs,
+    list_measures,
+    summarise_run,
+)
+from dashboard.wording import format_noun
+from kslottery_core.errors import KSLotteryError
+
+
+def render() -> None:
+    """Show the chosen runs group by group: only runs tested in the same way stand in one ranking."""
+    st.title("Compare runs")
+    try:
+        records = {
+            record.run_id: record for record in loaders.load_run_store().list() if record.status.state == "finished"
+        }
+    except KSLotteryError as problem:
+        st.error(str(problem))
+        return
+    if not records:
+        st.info(
+            "No run has finished yet. Score the base model first, then tune a ticket: the two then stand side by side."
+        )
+        show_link("runs", "Start a run")
+        return
+    summaries = [summarise_run(record) for record in records.values()]
+    chosen = _choose_runs(summaries)
+    groups = group_runs(chosen)
+    differences = describe_group_differences(groups)
+    if differences:
+        st.warning(
+            f"These runs differ in {' and '.join(differences)}, so their scores must not be ranked together. "
+            "They are shown in groups of the same test."
+        )
+    measure = _choose_measure(chosen)
+    for number, group in enumerate(groups):
+        _show_group(group, number, measure, several=len(groups) > 1)
+    unscored = [run for run in chosen if not run.scores]
+    if unscored:
+        st.subheader("Runs without a score")
+        show_run_table(unscored, "runs_without_score")
+    st.download_button(
+        "All of this as CSV",
+        data=pd.DataFrame(build_comparison_rows(chosen, with_signatures=True)).to_csv(index=False).encode("utf-8"),
+        file_name="runs.csv",
+        mime="text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+        key="runs_csv",
+    )
+    if groups:
+        show_outputs(groups, records)
+
+
+def _choose_runs(summaries: list[RunSummary]) -> list[RunSummary]:
+    names = {run.run_id: run.name for run in summaries}
+    picked = [run_id for run_id in session.get_choice().compared_runs if run_id in names]
+    st.session_state["compared_runs"] = picked
+    st.multiselect(
+        "Runs",
+        list(names),
+        format_func=lambda run_id: f"{names[run_id]} ({run_id})" if _is_repeated(names, run_id) else names[run_id],
+        key="compared_runs",
+        placeholder="All finished runs",
+        on_change=lambda: session.set_compared_runs(st.session_state["compared_runs"]),
+    )
+    return [run for run in summaries if not picked or run.run_id in picked]
+
+
+def _is_repeated(names: dict[str, str], run_id: str) -> bool:
+    return list(names.values()).count(names[run_id]) > 1
+
+
+def _choose_measure(runs: list[RunSummary]) -> tuple[str, str] | None:
+    measures = list_measures(runs)
+    if not measures:
+        return None
+    return st.selectbox(
+        "Score to show",
+        measures,
+        format_func=lambda measure: f"{measure[0]}, {measure[1]}",
+        key="compared_measure",
+        persist_state="session",
+    )
+
+
+def _show_group(group: RunGroup, number: int, measure: tuple[str, str] | None, *, several: bool) -> None:
+    title = f"Test {number + 1}: {group.test_name}" if several else f"Test: {group.test_name}"
+    st.subheader(title)
+    st.caption(f"{format_noun(group.sentences, 'sentence')}, decoding: {group.decoding}")
+    if measure is not None:
+        _show_bars(group, number, measure)
+    show_run_table(group.runs, f"comparison_{number}")
+    with st.expander("What these scores measure"):
+        _show_signatures(group)
+
+
+def _show_bars(group: RunGroup, number: int, measure: tuple[str, str]) -> None:
+    by_signature: dict[str, list[tuple[str, str, float, str]]] = {}
+    for run in group.runs:
+        score = run.get_score(*measure)
+        if score is not None:
+            by_signature.setdefault(score.signature, []).append((run.name, run.method, score.value, score.signature))
+    if not by_signature:
+        st.caption(f"No run of this test has {measure[0]} of the {measure[1]}.")
+    if len(by_signature) > 1:
+        st.warning("These scores were computed by different rules (their signatures differ), so they stand apart.")
+    for place, rows in enumerate(by_signature.values()):
+        bars = summarise_scores(f"{measure[0]}, {measure[1]}", rows)
+        st.plotly_chart(
+            score_bar_figure(bars), key=f"bars_{number}_{place}", alt=f"{measure[0]} of {measure[1]} of each run"
+        )
+
+
+def _show_signatures(group: RunGroup) -> None:
+    rows = [
+        {
+            "Run": run.name,
+            "Score": f"{score.metric}, {score.extraction}",
+            "Value": score.value,
+            "Signature": score.signature,
+            "Decoding": score.decoding,
+            "Prompt hash": score.prompt_hash,
+            "Test text hash": score.test_set_hash,
+        }
+        for run in group.runs
+        for score in run.scores
+    ]
+    st.dataframe(
+        pd.DataFrame(rows), hide_index=True, column_config={"Value": st.column_config.NumberColumn(format="%.2f")}
+    )
+    for note in dict.fromkeys(note for run in group.runs for note in run.notes):
+        st.caption(note)

@@ -1,0 +1,172 @@
+"""What a newcomer does, in a real browser: see who wins, move alpha, tune the ticket, read its score."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from kslottery_core.demo import DEMO_PATH
+from kslottery_core.runs import RunStore
+from kslottery_core.tickets import load_ticket
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 60_000  # milliseconds; shared machines are slow
+RUN_SECONDS = 240
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+if CHROMIUM is None and not os.environ.get("KSLOTTERY_REQUIRE_BROWSER"):
+    pytestmark.append(pytest.mark.skip(reason="no chromium on the path"))
+
+
+class Server:
+    """The dashboard as the README starts it, on a free port, from another directory than the root."""
+
+    def __init__(self, home: Path, folder: Path) -> None:
+        self._environment = os.environ | {"KSLOTTERY_HOME": str(home)}
+        self._folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.address = f"http://localhost:{self.port}"
+        self._process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "dashboard" / "app.py")]
+        with (self._folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*command, "--server.port", str(self.port)],
+                env=self._environment,
+                cwd=self._folder,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                with urllib.request.urlopen(f"{self.address}/_stcore/health", timeout=2) as answer:
+                    if answer.status == 200:
+                        return
+            except OSError:
+                time.sleep(0.3)
+        raise AssertionError((self._folder / "server.log").read_text())
+
+    def kill(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+
+@pytest.fixture
+def server(tmp_path):
+    running = Server(tmp_path / "home", tmp_path)
+    running.start()
+    yield running
+    running.kill()
+
+
+@pytest.fixture
+def page():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+        )
+        opened = browser.new_page(viewport={"width": 1280, "height": 900})
+        opened.set_default_timeout(PATIENCE)
+        yield opened
+        browser.close()
+
+
+def read_metric(page, label: str) -> str:
+    metric = page.get_by_test_id("stMetric").filter(has_text=label)
+    return metric.get_by_test_id("stMetricValue").inner_text()
+
+
+def wait_until_still(page) -> None:
+    """Streamlit has answered: nothing on the page is being computed."""
+    page.wait_for_function(
+        "document.querySelector('[data-testid=\"stApp\"]')?.getAttribute('data-test-script-state') === 'notRunning'"
+    )
+
+
+def test_a_newcomer_goes_from_the_pair_to_the_score_of_a_tuned_ticket(server, page):
+    page.goto(server.address)
+    page.get_by_role("heading", name="Which tokens moved?").wait_for()
+    page.get_by_test_id("stPlotlyChart").first.wait_for()
+    expected = load_ticket(DEMO_PATH / "ticket.json")
+    assert read_metric(page, "Winning tokens") == str(expected.size)
+
+    page.get_by_role("link", name="Tokens", exact=True).click()
+    page.get_by_role("heading", name="Every token").wait_for()
+    page.get_by_test_id("stDataFrame").first.wait_for()
+    page.goto(f"{server.address}/tokens?tokens={expected.token_ids[0]}")
+    page.get_by_text("1 token picked").wait_for()
+    page.get_by_test_id("stPlotlyChart").first.wait_for()
+
+    page.get_by_role("link", name="Alpha", exact=True).click()
+    page.get_by_role("heading", name="How many tokens win?").wait_for()
+    page.get_by_test_id("stPlotlyChart").nth(1).wait_for()
+    assert read_metric(page, "Tokens in the ticket") == str(expected.size)
+    page.get_by_label("α as a number").fill("1e-9")
+    page.get_by_label("α as a number").press("Enter")
+    page.wait_for_url("**alpha=1e-09**")
+    wait_until_still(page)
+    assert int(read_metric(page, "Tokens in the ticket")) < expected.size
+    slider = page.get_by_role("slider")
+    for _ in range(3):
+        slider.press("ArrowRight")
+    page.wait_for_url("**alpha=3e-09**")
+    page.get_by_label("α as a number").fill("0.05")
+    page.get_by_label("α as a number").press("Enter")
+    page.wait_for_function("!location.search.includes('alpha=')")
+    wait_until_still(page)
+    assert read_metric(page, "Tokens in the ticket") == str(expected.size)
+
+    page.get_by_role("button", name="Tune this ticket").click()
+    page.get_by_role("heading", name="Runs", exact=True).wait_for()
+    page.get_by_label("Name of the run").fill("My first ticket")
+    page.get_by_label("Name of the run").press("Tab")
+    page.get_by_label("Epochs").fill("0.1")
+    page.get_by_label("Epochs").press("Tab")
+    wait_until_still(page)
+    page.get_by_role("button", name="Start").click()
+    page.get_by_role("heading", name="My first ticket").wait_for()
+
+    # The run belongs to nobody's browser or server: kill the server in the middle, and it goes on and is found again.
+    store = RunStore(server._environment["KSLOTTERY_HOME"] + "/runs")
+    (record,) = store.list()
+    server.kill()
+    deadline = time.monotonic() + RUN_SECONDS
+    while store.get(record.run_id).status.live and time.monotonic() < deadline:
+        time.sleep(0.5)
+    record = store.get(record.run_id)
+    assert record.status.state == "finished", (record.status.message, record.read_log_tail())
+    server.start()
+
+    page.goto(f"{server.address}/runs?run={record.run_id}")
+    page.get_by_role("heading", name="My first ticket").wait_for()
+    page.get_by_text("Finished").first.wait_for()
+    page.goto(f"{server.address}/compare")
+    page.get_by_role("heading", name="Compare runs").wait_for()
+    page.get_by_test_id("stPlotlyChart").first.wait_for()
+    page.get_by_text("My first ticket").first.wait_for()
+    page.get_by_text("Base model").first.wait_for()
+    assert page.get_by_test_id("stException").count() == 0
+
+
+def test_a_wrong_path_is_one_sentence_in_the_page_and_what_was_typed_stays(server, page):
+    page.goto(f"{server.address}/?before=/no/such/folder&after=/nor/this")
+    page.get_by_test_id("stAlert").first.wait_for()
+    assert "/no/such/folder" in page.get_by_test_id("stAlert").first.inner_text()
+    assert page.get_by_test_id("stException").count() == 0
+    assert "/no/such/folder" in page.url.replace("%2F", "/")

@@ -1,0 +1,152 @@
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from dashboard.figures import (
+    loss_curve_figure,
+    row_histogram_figure,
+    score_bar_figure,
+    statistic_histogram_figure,
+    summarise_loss,
+    summarise_row_histogram,
+    summarise_scores,
+    summarise_statistics,
+    summarise_ticket_curve,
+    ticket_curve_figure,
+    token_cdf_figure,
+)
+from dashboard.figures.palette import AFTER, BEFORE, WINNER
+from kslottery_core.ks import compute_cdf_gap
+from kslottery_core.progress import ProgressEvent
+from kslottery_core.tickets import compute_ticket_curve, compute_ticket_mask
+
+
+def name_traces(figure):
+    return [trace.name for trace in figure.data]
+
+
+def read_axis_titles(figure):
+    return figure.layout.xaxis.title.text, figure.layout.yaxis.title.text
+
+
+def test_statistic_histogram_keeps_every_changed_token_and_splits_at_the_threshold():
+    histogram = np.array([5, 0, 3, 4, 2, 1])
+    summary = summarise_statistics(histogram, unchanged=4, least_count=3)
+    assert summary.others.sum() == 1 + 3
+    assert summary.winners.sum() == 4 + 2 + 1
+    assert summary.threshold == float(Fraction(3, 5))
+    assert summary.threshold in summary.edges
+
+
+@pytest.mark.parametrize("least_count", [None, 1, 7, 100, 257, 400])
+def test_statistic_histogram_has_no_bin_on_both_sides_of_the_threshold(least_count):
+    rng = np.random.default_rng(0)
+    counts = rng.integers(0, 300, size=1000)
+    histogram = np.bincount(counts, minlength=401)
+    summary = summarise_statistics(histogram, unchanged=0, least_count=least_count)
+    winners = 0 if least_count is None else int((counts >= least_count).sum())
+    assert summary.winners.sum() == winners
+    assert summary.others.sum() == 1000 - winners
+    assert not (summary.winners * summary.others).any()
+    assert len(summary.edges) <= 65
+
+
+def test_statistic_histogram_figure_names_both_groups_and_draws_the_threshold():
+    figure = statistic_histogram_figure(summarise_statistics(np.array([5, 0, 3, 4, 2, 1]), 5, 3))
+    assert name_traces(figure) == ["Others", "Winners"]
+    assert figure.data[1].marker.color == WINNER
+    assert figure.layout.shapes[0].x0 == 0.6
+    assert "wins from D = 0.6" in figure.layout.annotations[0].text
+    assert figure.layout.yaxis.type == "log"
+    assert all(read_axis_titles(figure))
+
+
+def test_statistic_histogram_figure_of_nothing_changed_is_empty_but_drawn():
+    figure = statistic_histogram_figure(summarise_statistics(np.array([9, 0, 0]), 9, None))
+    assert len(figure.layout.shapes) == 0
+    assert sum(len(trace.x) for trace in figure.data) == 0
+
+
+def test_ticket_curve_figure_steps_where_the_ticket_changes(result):
+    curve = compute_ticket_curve(result)
+    size = int(compute_ticket_mask(result, 0.05).sum())
+    figure = ticket_curve_figure(summarise_ticket_curve(curve, 0.05, size, result.vocabulary_size))
+    assert name_traces(figure) == ["Tokens in the ticket", "Present α"]
+    steps, mark = figure.data
+    assert steps.line.shape == "hv"
+    assert list(steps.x[:-1]) == list(curve.significance_levels)
+    assert list(steps.y[:-1]) == list(curve.sizes)
+    assert tuple(mark.x) == (0.05,)
+    assert f"{size} token" in mark.text[0]
+    assert (figure.layout.xaxis.type, figure.layout.yaxis.type) == ("log", "log")
+
+
+def test_ticket_curve_figure_of_a_pair_without_change_shows_only_the_mark(result):
+    curve = compute_ticket_curve(result)
+    empty = type(curve)(np.array([]), np.array([], int), np.array([], int))
+    assert name_traces(ticket_curve_figure(summarise_ticket_curve(empty, 0.05, 0, 10))) == ["Present α"]
+
+
+def test_ticket_curve_is_thinned_without_losing_its_ends(result):
+    levels = np.linspace(1e-9, 0.9, 5000)
+    curve = type(compute_ticket_curve(result))(levels, np.arange(1, 5001), np.arange(5000, 0, -1))
+    summary = summarise_ticket_curve(curve, 0.1, 7, 5000)
+    assert len(summary.sizes) <= 2000
+    assert (summary.sizes[0], summary.sizes[-1]) == (1, 5000)
+
+
+def test_token_cdf_figure_marks_the_largest_gap():
+    figure = token_cdf_figure(compute_cdf_gap(np.array([0.0, 1.0, 2.0, 3.0]), np.array([2.0, 3.0, 4.0, 5.0])))
+    assert name_traces(figure) == ["Before", "After", "Gap D = 0.5"]
+    before, after, gap = figure.data
+    assert (before.line.color, after.line.color, gap.line.color) == (BEFORE, AFTER, WINNER)
+    assert before.line.shape == after.line.shape == "hv"
+    assert tuple(gap.x) == (1.0, 1.0)
+    assert tuple(gap.y) == (0.5, 0.0)
+    assert (before.y[0], before.y[-1], after.y[0], after.y[-1]) == (0.0, 1.0, 0.0, 1.0)
+    assert all(read_axis_titles(figure))
+
+
+def test_token_cdf_figure_of_an_unchanged_row_marks_no_gap():
+    row = np.array([0.5, -1.0, 2.0])
+    assert name_traces(token_cdf_figure(compute_cdf_gap(row, row))) == ["Before", "After"]
+
+
+def test_row_histogram_counts_every_coordinate_of_both_rows_in_the_same_bins():
+    summary = summarise_row_histogram(np.array([0.0, 0.1, 0.9]), np.array([2.0, 2.1, 0.0]))
+    assert summary.before.sum() == summary.after.sum() == 3
+    figure = row_histogram_figure(summary)
+    assert name_traces(figure) == ["Before", "After"]
+    assert tuple(figure.data[0].x) == tuple(figure.data[1].x)
+
+
+def test_row_histogram_of_a_constant_row_is_drawn():
+    row_histogram_figure(summarise_row_histogram(np.zeros(4), np.zeros(4)))
+
+
+def test_loss_curve_takes_only_reported_training_losses():
+    events = [
+        ProgressEvent("load", 1, 1),
+        ProgressEvent("tune", 1, 10, loss=4.0),
+        ProgressEvent("tune", 2, 10),
+        ProgressEvent("tune", 3, 10, loss=2.0),
+        ProgressEvent("generate", 1, 5),
+    ]
+    summary = summarise_loss(events, keep=0.5)
+    assert (summary.steps, summary.losses, summary.total_steps) == ((1, 3), (4.0, 2.0), 10)
+    assert summary.smoothed == pytest.approx((4.0, (0.5 * 0.5 * 4 + 0.5 * 2) / 0.75))
+    figure = loss_curve_figure(summary)
+    assert name_traces(figure) == ["Loss", "Running mean"]
+    assert all(read_axis_titles(figure))
+
+
+def test_score_bars_are_ranked_and_equal_names_stay_apart():
+    rows = [("base", "base", 5.0, "s1"), ("ticket", "ticket", 30.0, "s2"), ("ticket", "ticket", 20.0, "s3")]
+    summary = summarise_scores("BLEU, whole output", rows)
+    assert summary.labels == ("ticket", "ticket (2)", "base")
+    figure = score_bar_figure(summary)
+    assert tuple(figure.data[0].x) == (30.0, 20.0, 5.0)
+    assert figure.data[0].marker.color[0] == WINNER
+    assert tuple(figure.data[0].customdata) == ("s2", "s3", "s1")
+    assert "BLEU" in read_axis_titles(figure)[0]

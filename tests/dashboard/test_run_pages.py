@@ -1,0 +1,282 @@
+import json
+import os
+
+import psutil
+import pytest
+
+from dashboard import loaders
+from dashboard.components import run_entries
+from dashboard.run_summary import describe_group_differences, group_runs, summarise_run
+from kslottery_core.runs import RunStore
+from kslottery_core.runs.status import read_host
+
+
+@pytest.fixture
+def texts(tmp_path):
+    for part in ("train", "test"):
+        line = json.dumps({"translation": {"en": f"a {part}", "ca": f"un {part}"}})
+        (tmp_path / f"{part}.jsonl").write_text(line + "\n")
+    return tmp_path
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """Runs are laid out as Start asks, but no process begins."""
+    import kslottery_core.runs
+
+    specs = []
+
+    def launch(store, spec):
+        record = store.create(spec)
+        specs.append(spec)
+        return record
+
+    monkeypatch.setattr(kslottery_core.runs, "launch_run", launch)
+    return specs
+
+
+@pytest.fixture
+def running():
+    """What a status holds while its process lives: here the process is this test."""
+    process = psutil.Process(os.getpid())
+    return {"pid": process.pid, "process_started": process.create_time(), "host": read_host()}
+
+
+def fill_texts(app, texts):
+    app.text_input(key="run_train").set_value(str(texts / "train.jsonl"))
+    app.text_input(key="run_test").set_value(str(texts / "test.jsonl"))
+
+
+def test_runs_without_any_run_open_the_form(open_app):
+    app = open_app("runs")
+    assert "No run yet" in app.info[0].value
+    assert app.text_input(key="run_model").value.endswith("before")
+
+
+def test_runs_work_without_a_pair(open_app):
+    app = open_app("runs", with_pair=False)
+    app.button(key="run_start").click().run()
+    assert "base model is missing" in app.error[0].value
+
+
+def test_start_launches_what_the_form_says(open_app, texts, launched):
+    app = open_app("runs", alpha="0.5")
+    fill_texts(app, texts)
+    app.number_input(key="run_steps").set_value(7)
+    app.button(key="run_start").click().run()
+    assert not app.exception
+    (spec,) = launched
+    assert spec.method == "ticket"
+    assert spec.ticket.size >= 1
+    assert spec.ticket.fingerprint_before is not None
+    assert spec.tuning.max_steps == 7
+    assert spec.train.path == str(texts / "train.jsonl")
+    assert spec.evaluation.beams == 1
+    assert app.query_params["run"] == RunStore().list()[0].run_id
+    assert "has not begun" in app.info[0].value
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("run_train", "", "training text is missing"),
+        ("run_test", "/nowhere.jsonl", "no file at /nowhere.jsonl"),
+        ("run_model", "/no/such/model", "/no/such/model"),
+        ("run_prompt", "Translate this.", "{source}"),
+        ("run_target", "en", "two different columns"),
+    ],
+)
+def test_a_wrong_entry_is_one_message_and_nothing_is_lost(open_app, texts, launched, key, value, words):
+    app = open_app("runs", alpha="0.5")
+    fill_texts(app, texts)
+    field = app.text_area(key=key) if key == "run_prompt" else app.text_input(key=key)
+    field.set_value(value)
+    app.text_input(key="run_name").set_value("my run")
+    app.button(key="run_start").click().run()
+    assert not app.exception
+    assert len(app.error) == 1
+    assert words in app.error[0].value
+    assert not launched
+    assert app.text_input(key="run_name").value == "my run"
+    assert (app.text_area(key=key) if key == "run_prompt" else app.text_input(key=key)).value == value
+
+
+def test_an_empty_ticket_is_not_started_and_the_largest_d_is_offered(open_app, texts, launched):
+    app = open_app("runs", alpha="1e-12", correction="bonferroni")
+    fill_texts(app, texts)
+    app.button(key="run_start").click().run()
+    assert "The ticket is empty" in app.error[0].value
+    app.selectbox(key="run_ticket_source").set_value(run_entries.FROM_TOP).run()
+    app.number_input(key="run_top").set_value(4)
+    app.button(key="run_start").click().run()
+    assert launched[0].ticket.size == 4
+
+
+def test_an_emptied_number_is_told(open_app, texts, launched):
+    app = open_app("runs", alpha="0.5")
+    fill_texts(app, texts)
+    app.number_input(key="run_batch").set_value(None)
+    app.button(key="run_start").click().run()
+    assert not app.exception
+    assert [error.value for error in app.error] in ([], ["The number of sentences a batch is missing; fill it in."])
+
+
+def test_each_method_asks_for_what_it_needs(open_app, texts, launched):
+    app = open_app("runs", alpha="0.5")
+    fill_texts(app, texts)
+    app.selectbox(key="run_method").set_value("transfer").run()
+    assert app.text_input(key="run_after").value.endswith("after")
+    assert not [field for field in app.text_input if field.key == "run_train"]
+    app.button(key="run_start").click().run()
+    assert (launched[0].method, launched[0].train) == ("transfer", None)
+
+
+def test_the_demo_texts_are_the_default(open_app, tmp_path, monkeypatch):
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "train.jsonl").touch()
+    monkeypatch.setattr(loaders, "DEMO_FOLDER", tmp_path / "demo")
+    assert open_app("runs").text_input(key="run_train").value == str(tmp_path / "demo" / "train.jsonl")
+
+
+def test_on_the_demo_a_run_is_suggested_that_can_be_ranked_with_the_shipped_ones(
+    open_app, pair_folder, texts, save_run, launched, monkeypatch, tmp_path
+):
+    demo = tmp_path / "demo"
+    demo.mkdir()
+    for name in ("before", "after"):
+        (demo / name).symlink_to(pair_folder / name)
+    folder = save_run("r1", root=demo / "runs", method="ticket")
+    spec = json.loads((folder / "spec.json").read_text())
+    spec |= {"tuning": {"learning_rate": 0.25, "max_steps": 9}, "evaluation": {"max_new_tokens": 48}}
+    (folder / "spec.json").write_text(json.dumps(spec))
+    monkeypatch.setattr(loaders, "DEMO_FOLDER", demo)
+    app = open_app("runs", with_pair=False, alpha="0.5")
+    app.session_state["run_form"] = True
+    app.run()
+    fill_texts(app, texts)
+    app.button(key="run_start").click().run()
+    assert not app.error
+    assert (launched[0].tuning.learning_rate, launched[0].tuning.max_steps) == (0.25, 9)
+    assert launched[0].evaluation.max_new_tokens == 48
+
+
+def test_a_running_run_shows_its_progress_and_can_be_cancelled(open_app, save_run, running):
+    folder = save_run("r1", state="running", phase="tune", step=3, total=12, **running)
+    line = {"phase": "tune", "step": 3, "total": 12, "loss": 2.5, "time": 111.0}
+    (folder / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    app = open_app("runs")
+    assert "Tuning: 3 of 12" in app.get("progress")[0].proto.text
+    app.button(key="cancel_r1").click().run()
+    assert (folder / "cancel").exists()
+    (folder / "status.json").write_text(json.dumps({"state": "cancelled", "created": 100.0, "ended": 112.0}))
+
+
+def test_a_queued_run_says_whom_it_waits_for(open_app, save_run, running):
+    save_run("r2", state="queued", message="waits for Another run", **running)
+    assert "it waits for Another run" in open_app("runs").info[0].value
+
+
+def test_a_failed_run_shows_its_sentence(open_app, save_run):
+    save_run("r1", state="failed", message="the file has no column 'xx'")
+    assert "The file has no column 'xx'." in [error.value for error in open_app("runs").error]
+
+
+def test_a_died_run_shows_the_end_of_its_log(open_app, save_run):
+    folder = save_run("r1", state="running", pid=2**22 - 7, process_started=1.0, host=read_host())
+    (folder / "log.txt").write_text("first words\nlast words\n")
+    app = open_app("runs")
+    assert "ended without a last word" in app.error[0].value
+    assert "last words" in app.code[0].value
+    assert app.dataframe[0].value["State"][0] == "Died"
+
+
+def test_a_broken_run_folder_is_listed(open_app, save_run, home):
+    save_run("r1", state="failed", message="no")
+    (home / "runs" / "r0").mkdir()
+    app = open_app("runs", run="r0")
+    assert len(app.dataframe[0].value) == 2
+    assert app.error
+
+
+def test_the_run_of_the_address_is_shown(open_app, save_run):
+    save_run("r1", state="failed", message="first", created=1.0)
+    save_run("r2", state="failed", message="second", created=2.0)
+    assert "First." in [error.value for error in open_app("runs", run="r1").error]
+    assert "Second." in [error.value for error in open_app("runs").error]
+
+
+def test_a_finished_run_shows_scores_and_cost(open_app, save_run, make_score):
+    save_run("r1", method="ticket", scores=[make_score(31.25)])
+    app = open_app("runs")
+    (score,) = [metric for metric in app.metric if metric.label == "BLEU, whole output"]
+    assert score.value == "31.2"
+    assert "tok:13a" in score.help
+    captions = " ".join(caption.value for caption in app.caption)
+    assert "Outputs that stop: 50%" in captions
+    assert "Saved: 4.1 kB" in captions
+
+
+def test_compare_without_runs_leads_on(open_app):
+    app = open_app("compare")
+    assert "No run has finished yet" in app.info[0].value
+
+
+def test_compare_shows_scores_cost_and_outputs(open_app, save_run, make_score):
+    outputs = [{"source": "a cat", "reference": "un gat", "text": "un gos", "stopped": True, "tokens": 2}]
+    save_run("r1", scores=[make_score(10.0)], outputs=outputs)
+    save_run("r2", method="ticket", scores=[make_score(30.0)], outputs=[{**outputs[0], "text": "un gat"}])
+    app = open_app("compare", with_pair=False)
+    assert not app.warning
+    scores, cost = app.dataframe[0].value, app.dataframe[1].value
+    assert set(scores["BLEU, whole output"]) == {10.0, 30.0}
+    assert list(cost["Trained parameters"]) == [64, 64]
+    table = app.dataframe[-1].value
+    assert (table["Source"][0], table["Reference"][0]) == ("a cat", "un gat")
+    assert {table["Run r1"][0], table["Run r2"][0]} == {"un gos", "un gat"}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"test_set_hash": "t2"}, "test text"), ({"prompt_hash": "p2"}, "prompt"), ({"decoding": "beam 4"}, "decoding")],
+)
+def test_runs_tested_in_different_ways_are_not_ranked_together(open_app, save_run, make_score, change, words):
+    save_run("r1", scores=[make_score(10.0)])
+    save_run("r2", scores=[make_score(30.0, **change)])
+    app = open_app("compare")
+    assert words in app.warning[0].value
+    assert len([heading for heading in app.subheader if heading.value.startswith("Test ")]) == 2
+    groups = group_runs([summarise_run(record) for record in RunStore().list()])
+    assert len(describe_group_differences(groups)) == 1
+
+
+def test_chosen_runs_are_in_the_address(open_app, save_run, make_score):
+    save_run("r1", scores=[make_score(10.0)])
+    save_run("r2", scores=[make_score(30.0)])
+    app = open_app("compare", runs="r2")
+    assert list(app.dataframe[0].value["Run"]) == ["Run r2"]
+    app.multiselect(key="compared_runs").set_value(["r1", "r2"]).run()
+    assert app.query_params["runs"] == "r1,r2"
+
+
+def test_the_outputs_can_be_searched(open_app, save_run, make_score):
+    outputs = [
+        {"source": f"source {number}", "reference": "r", "text": f"text {number}", "stopped": True, "tokens": 1}
+        for number in range(25)
+    ]
+    save_run("r1", scores=[make_score()], outputs=outputs)
+    app = open_app("compare")
+    assert len(app.dataframe[-1].value) == 10
+    app.number_input(key="outputs_page_3").set_value(3).run()
+    assert len(app.dataframe[-1].value) == 5
+    app.text_input(key="outputs_search").set_value("TEXT 7").run()
+    assert list(app.dataframe[-1].value["Source"]) == ["source 7"]
+    app.text_input(key="outputs_search").set_value("nothing like it").run()
+    assert "No sentence holds" in app.info[0].value
+
+
+def test_a_score_without_its_signature_is_never_shown(save_run, make_score):
+    bare = make_score()
+    del bare["signature"]
+    save_run("r1", scores=[bare, make_score(5.0)])
+    summary = summarise_run(RunStore().get("r1"))
+    assert [score.value for score in summary.scores] == [5.0]

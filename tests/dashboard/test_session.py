@@ -1,0 +1,70 @@
+import pytest
+
+from dashboard.loaders import AlphaChoice, PairChoice
+from dashboard.session import Choice, build_address, forget_addressed, read_address
+
+FULL = Choice(
+    pair=PairChoice("/a", "org/b", before_revision=None, after_revision="v1", parameter="wte.weight"),
+    alpha=AlphaChoice(1e-7, "bh", "asymptotic"),
+    token_ids=(13, 5),
+    run_id="r1",
+    compared_runs=("r1", "r2"),
+)
+
+
+@pytest.mark.parametrize(
+    ("page", "kept"), [("tokens", "token_ids"), ("runs", "run_id"), ("compare", "compared_runs"), ("pair", "pair")]
+)
+def test_an_address_restores_what_it_was_made_from(page, kept):
+    choice, problems = read_address(build_address(FULL, page), Choice())
+    assert problems == ()
+    assert (choice.pair, choice.alpha) == (FULL.pair, FULL.alpha)
+    assert getattr(choice, kept) == getattr(FULL, kept)
+
+
+def test_defaults_leave_no_trace_in_the_address():
+    assert build_address(Choice(), "tokens") == {}
+
+
+def test_an_empty_address_changes_nothing():
+    assert read_address({}, FULL) == (FULL, ())
+
+
+def test_another_pair_drops_the_tokens_of_the_old_one():
+    choice, _ = read_address({"before": "/c", "after": "/d"}, FULL)
+    assert choice.token_ids == ()
+
+
+@pytest.mark.parametrize("alpha", ["much", "0", "1", "-1", "nan", "inf", "1e-13"])
+def test_a_wrong_alpha_is_told_and_ignored(alpha):
+    choice, problems = read_address({"alpha": alpha}, Choice())
+    assert choice.alpha == AlphaChoice()
+    assert len(problems) == 1
+    assert alpha in problems[0]
+
+
+@pytest.mark.parametrize("address", [{"correction": "sidak"}, {"p": "exactly"}, {"tokens": "3,the"}])
+def test_unknown_words_in_the_address_are_told(address):
+    _, problems = read_address(address, Choice())
+    assert len(problems) == 1
+
+
+def test_the_usable_part_of_a_wrong_address_is_used():
+    choice, problems = read_address({"tokens": "3,the,3,8", "alpha": "0.2"}, Choice())
+    assert choice.token_ids == (3, 8)
+    assert choice.alpha.significance_level == 0.2
+    assert len(problems) == 1
+
+
+@pytest.mark.parametrize("page", ["pair", "tokens", "alpha", "runs", "compare"])
+def test_going_back_restores_the_defaults_that_an_address_leaves_out(page):
+    then = Choice(pair=PairChoice("/a", "/b"))
+    address = build_address(then, page)
+    choice, _ = read_address(address, forget_addressed(FULL, page, address))
+    assert build_address(choice, page) == address
+
+
+def test_going_back_on_one_pair_keeps_the_picked_tokens():
+    address = build_address(Choice(pair=FULL.pair), "alpha")
+    choice, _ = read_address(address, forget_addressed(FULL, "alpha", address))
+    assert (choice.token_ids, choice.alpha) == (FULL.token_ids, AlphaChoice())
