@@ -92,7 +92,8 @@ def load_ks_result(path: str | Path) -> KSResult:
     """Read what `save_ks_result` wrote."""
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # NumPy leaks a handle of its own when the archive is torn; one opened here is closed whatever happens.
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             arrays = {name: file[name] for name in _ARRAYS}
             seconds = float(file["seconds"])
             return KSResult(

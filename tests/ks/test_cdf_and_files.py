@@ -49,6 +49,11 @@ def test_a_file_that_is_no_result_is_refused(tmp_path):
     (tmp_path / "no.npz").write_text("hello")
     with pytest.raises(KSInputError, match="not a KS result"):
         load_ks_result(tmp_path / "no.npz")
+    whole = tmp_path / "whole.npz"
+    save_ks_result(compute_ks(torch.zeros(9, 9), torch.ones(9, 9), "cpu"), whole)
+    (tmp_path / "torn.npz").write_bytes(whole.read_bytes()[:-200])
+    with pytest.raises(KSInputError, match="not a KS result"):
+        load_ks_result(tmp_path / "torn.npz")
     with pytest.raises(KSInputError, match="no file there"):
         load_ks_result(tmp_path / "missing.npz")
     with pytest.raises(KSInputError, match="cannot be written"):
