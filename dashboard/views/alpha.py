@@ -69,7 +69,7 @@ def _show_numbers(comparison: Comparison, selection: SelectedTicket) -> None:
     numbers[2].metric(
         "Parameters to train",
         format_count(parameters),
-        delta=f"{format_share(parameters, embedding)} of the embedding",
+        delta=f"{format_share(parameters, embedding)} of embedding",
         delta_color="off",
         delta_arrow="off",
         border=True,

@@ -49,7 +49,11 @@ def build_demo(out: str | Path, *, quick: bool = False, on_progress: OnProgress 
     model, tokenizer = pretrain(rows, size, out / "scratch", seed=SEED, on_progress=on_progress)
     save_checkpoint(out / "before", model, tokenizer)
     shutil.rmtree(out / "scratch", ignore_errors=True)
+    _build_runs(out, quick, on_progress)
 
+
+def _build_runs(out: Path, quick: bool, on_progress: OnProgress) -> None:
+    """From `text/` and `before/` to the tuned model, the ticket and the finished runs."""
     store = RunStore(out / "runs")
     train, test = (CorpusSpec(str(out / "text" / f"{split}.jsonl"), "en", "ca") for split in ("train", "test"))
     evaluation, embedding, rows_tuning = EVALUATION, EMBEDDING_TUNING, TICKET_TUNING

@@ -43,6 +43,11 @@ def find_spbleu_model() -> Path:
     return Path(SACREBLEU_DIR) / "models" / SPBLEU_MODEL_NAME
 
 
+def _shorten_home(path: Path) -> str:
+    """The path as a person writes it; a result that is passed on should not name who made it."""
+    return f"~/{path.relative_to(Path.home())}" if path.is_relative_to(Path.home()) else str(path)
+
+
 def create_spbleu() -> "Metric":
     """sacrebleu's BLEU with the FLORES-101 tokenizer. Raises SpBLEUUnavailableError in one sentence without its model.
 
@@ -69,9 +74,10 @@ def create_spbleu() -> "Metric":
             for leftover in (model_path, model_path.with_name(f"{model_path.name}.lock")):
                 with contextlib.suppress(OSError):
                     leftover.unlink(missing_ok=True)
+        reason = getattr(problem, "reason", problem)  # urllib wraps the cause of a failed download
         raise SpBLEUUnavailableError(
-            f"spBLEU is not measured: its SentencePiece model could not be loaded or fetched ({problem}); put "
-            f"{SPBLEU_MODEL_NAME} at {model_path}, or name a copy in {SPBLEU_MODEL_VARIABLE}."
+            f"spBLEU is not measured: its SentencePiece model could not be loaded or fetched ({reason}); put "
+            f"{SPBLEU_MODEL_NAME} into {_shorten_home(model_path.parent)}, or name a copy in {SPBLEU_MODEL_VARIABLE}."
         ) from None
 
 
