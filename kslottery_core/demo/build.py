@@ -25,7 +25,8 @@ from kslottery_core.tuning import TuningSettings
 from kslottery_core.tuning.saving import save_checkpoint
 
 SEED = 42
-SIGNIFICANCE_LEVEL = 0.05
+SIGNIFICANCE_LEVELS = (0.05, 0.5)
+"""One ticket each, so that the runs show what a larger ticket changes; the first is `ticket.json`."""
 PUBLIC_ROOT = "data/demo"
 """How the shipped records name their own folder: from the root of the repository."""
 
@@ -69,28 +70,21 @@ def _build_runs(out: Path, quick: bool, on_progress: OnProgress) -> None:
 
     pair = open_pair(out / "before", out / "after")
     result = compute_pair_ks(pair, "cpu")
-    ticket = select_ticket(result, SIGNIFICANCE_LEVEL, tokens=pair.tokens)
-    if not ticket.size:  # a toy pair may have no winner
-        ticket = select_top_k_ticket(result, 5, tokens=pair.tokens)
-    save_ticket(ticket, out / "ticket.json")
-    for spec in (
-        dataclasses.replace(
-            base,
-            name=f"Partial Transfer of {ticket.size} rows",
-            method="transfer",
-            ticket=ticket,
-            after=str(out / "after"),
-        ),
-        dataclasses.replace(
-            base,
-            name=f"Partial Tuning of {ticket.size} rows",
-            method="ticket",
-            ticket=ticket,
-            train=train,
-            tuning=rows_tuning,
-        ),
-    ):
-        _perform(store, spec, on_progress)
+    tickets = [select_ticket(result, level, tokens=pair.tokens) for level in SIGNIFICANCE_LEVELS]
+    tickets = [ticket for ticket in tickets if ticket.size]
+    if not tickets:  # a toy pair may have no winner
+        tickets = [select_top_k_ticket(result, 5, tokens=pair.tokens)]
+    save_ticket(tickets[0], out / "ticket.json")
+    for ticket in tickets:
+        rows = f"of {ticket.size} rows"
+        copied = dataclasses.replace(
+            base, name=f"Partial Transfer {rows}", method="transfer", ticket=ticket, after=str(out / "after")
+        )
+        _perform(store, copied, on_progress)
+        learned = dataclasses.replace(
+            base, name=f"Partial Tuning {rows}", method="ticket", ticket=ticket, train=train, tuning=rows_tuning
+        )
+        _perform(store, learned, on_progress)
     shutil.rmtree(out / "locks", ignore_errors=True)
     for folder in (out / "runs").iterdir():
         _make_public(folder, out)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kslottery_core.checkpoints.quiet import keep_transformers_quiet
 from kslottery_core.errors import TuningError
 from kslottery_core.records import save_json
 from kslottery_core.tickets import Ticket, save_ticket
@@ -34,8 +35,9 @@ def save_checkpoint(folder: Path, model: "PreTrainedModel", tokenizer: Any) -> P
     """Write a whole checkpoint that plain transformers loads. Raises TuningError when the disk does not take it."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        with keep_transformers_quiet():
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
     except OSError as problem:
         raise TuningError(f"{folder}: the checkpoint cannot be written there ({problem}); free some space.") from None
     return folder
