@@ -5,6 +5,7 @@ The experiment decides what the pages show; nothing here picks a result.
 
 import dataclasses
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from kslottery_core.errors import RunError
 from kslottery_core.evaluation import EvaluationSettings
 from kslottery_core.ks import compute_pair_ks
 from kslottery_core.progress import OnProgress, ignore_progress
+from kslottery_core.records import save_json
 from kslottery_core.runs import RunSpec, RunStore
 from kslottery_core.runs.queue import use_all_cores
 from kslottery_core.runs.status import load_status, save_status
@@ -109,6 +111,11 @@ def _make_public(folder: Path, out: Path) -> None:
         result["tuning"]["saved_path"] = str(out / "after")
     result_path.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     (folder / "log.txt").unlink(missing_ok=True)
+    ticket_folder = folder / "checkpoints" / "ticket"
+    if ticket_folder.is_dir():  # found from the ticket's own folder, wherever the repository lies
+        save_json(
+            ticket_folder / "base.json", {"source": os.path.relpath(out / "before", ticket_folder), "revision": None}
+        )
     for path in folder.rglob("*.json*"):
         text = path.read_text(encoding="utf-8")
         if str(out) in text:

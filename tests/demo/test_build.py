@@ -74,3 +74,12 @@ def test_the_shipped_runs_are_finished_and_every_score_is_signed():
         assert len(record.read_outputs()) == record.result["outputs"]
         saved = record.result["tuning"]["saved_path"]
         assert saved is None or saved.startswith("data/demo/")
+
+
+def test_a_shipped_tuned_ticket_opens_on_its_base_from_any_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folders = sorted(DEMO_PATH.glob("runs/*/checkpoints/ticket"))
+    assert folders
+    for folder in folders:
+        pair = open_pair(DEMO_PATH / "before", folder)
+        assert compute_pair_ks(pair, "cpu").changed_count == load_ticket(folder / "ticket.json").size
