@@ -130,7 +130,7 @@ def _show_ticket_source(comparison: Comparison | None) -> None:
 
 
 def _show_training(method: str, defaults: TuningSettings) -> None:
-    rate, length, batch = st.columns(3)
+    rate, steps, length, batch = st.columns(4)
     rate.number_input(
         "Learning rate",
         min_value=1e-9,
@@ -141,7 +141,26 @@ def _show_training(method: str, defaults: TuningSettings) -> None:
         key=f"run_learning_rate_{method}",
         **_KEEP,
     )
-    length.number_input("Epochs", min_value=0.01, value=defaults.epochs, step=1.0, key="run_epochs", **_KEEP)
+    by_steps = steps.number_input(
+        "Steps",
+        min_value=1,
+        value=defaults.max_steps,
+        step=10,
+        placeholder="as the epochs say",
+        key="run_steps",
+        help="Optimizer steps. Clear the field to train by epochs instead.",
+        **_KEEP,
+    )
+    length.number_input(
+        "Epochs",
+        min_value=0.01,
+        value=defaults.epochs,
+        step=1.0,
+        key="run_epochs",
+        disabled=by_steps is not None,
+        help="Passes over the training text; used when the number of steps is empty.",
+        **_KEEP,
+    )
     batch.number_input("Sentences a batch", min_value=1, value=defaults.batch_size, step=1, key="run_batch", **_KEEP)
 
 
@@ -165,16 +184,7 @@ def _show_more(method: str, tuning: TuningSettings, evaluation: EvaluationSettin
         **_KEEP,
     )
     if method in TRAINED_METHODS:
-        steps, accumulation, schedule, seed = st.columns(4)
-        steps.number_input(
-            "Steps instead of epochs",
-            min_value=1,
-            value=tuning.max_steps,
-            step=10,
-            key="run_steps",
-            placeholder="by epochs",
-            **_KEEP,
-        )
+        accumulation, schedule, seed = st.columns(3)
         accumulation.number_input(
             "Batches a step",
             min_value=1,
