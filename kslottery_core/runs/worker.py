@@ -187,25 +187,23 @@ def _perform(
         writer.write(state="running", started=time.time(), phase="load", message=None)
         _load_corpora(spec, outcome)
         use_all_cores()
-        if tune is None:
-            from kslottery_core import tuning
+        from kslottery_core import tuning
 
-            tune = tuning.tune
-        tuned = tune(
+        task = tuning.TuningTask(
             spec.method,
-            model_source=spec.model,
+            spec.model,
             revision=spec.revision,
             ticket=spec.ticket,
-            after_source=spec.after,
+            after=spec.after,
             corpus=outcome.train,
-            spec=spec.train,
+            languages=spec.train,
             prompt=spec.prompt,
             settings=spec.tuning,
             device=device,
-            folder=folder / CHECKPOINTS_FOLDER,
             output=spec.output,
-            on_progress=session.report,
-            should_stop=session.should_stop,
+        )
+        tuned = (tune or tuning.tune)(
+            task, folder / CHECKPOINTS_FOLDER, on_progress=session.report, should_stop=session.should_stop
         )
         session.keep_all()
         outcome.report = tuned.report

@@ -57,7 +57,7 @@ class FakeEvaluation:
 def make_tune(mode: str = "well", step_seconds: float = 0.0):
     """A tune function. `mode`: well, load (never stops loading), deaf (never asks should_stop), or a way to fail."""
 
-    def tune(method, *, settings, folder, on_progress, should_stop, **others):
+    def tune(task, folder, *, on_progress, should_stop):
         on_progress(ProgressEvent("load", 0, 1))
         while mode == "load":
             time.sleep(0.05)
@@ -70,9 +70,9 @@ def make_tune(mode: str = "well", step_seconds: float = 0.0):
         if mode == "vanish":
             print("last words of a dying process", flush=True)
             os._exit(9)
-        total = settings.max_steps or 3
+        total = task.settings.max_steps or 3
         step, stopped = 0, False
-        while step < total and not stopped and method != "base":
+        while step < total and not stopped and task.method != "base":
             time.sleep(step_seconds)
             step += 1
             on_progress(ProgressEvent("tune", step, total, loss=1 / step, learning_rate=0.1))

@@ -13,7 +13,7 @@ from kslottery_core.corpora import DEFAULT_PROMPT, Corpus, CorpusSpec, SentenceP
 from kslottery_core.errors import KSLotteryError, TicketError, TuningError
 from kslottery_core.progress import never_stop
 from kslottery_core.tickets import Ticket, create_list_ticket
-from kslottery_core.tuning import TuningSettings, tune, write_full_checkpoint
+from kslottery_core.tuning import TuningSettings, TuningTask, tune, write_full_checkpoint
 from kslottery_core.tuning.dataset import IGNORED, collate, encode_examples
 from kslottery_core.tuning.memory import PeakMemory
 
@@ -29,21 +29,18 @@ TICKET = create_list_ticket([3, 20, 30], 64)
 
 def run(method, folder, model, *, settings=SETTINGS, ticket=TICKET, after=None, should_stop=never_stop, **options):
     events = []
-    tuned = tune(
+    task = TuningTask(
         method,
-        model_source=str(model),
+        str(model),
         ticket=ticket if method in ("ticket", "transfer") else None,
-        after_source=after,
+        after=after,
         corpus=CORPUS,
-        spec=SPEC,
+        languages=SPEC,
         prompt=DEFAULT_PROMPT,
         settings=settings,
-        device="cpu",
-        folder=folder,
-        on_progress=events.append,
-        should_stop=should_stop,
         **options,
     )
+    tuned = tune(task, folder, on_progress=events.append, should_stop=should_stop)
     return tuned, events
 
 
@@ -176,7 +173,7 @@ def test_incomplete_requests_are_refused(tiny_llama_folder, tmp_path):
     with pytest.raises(TuningError, match="after: the method transfer"):
         run("transfer", tmp_path, tiny_llama_folder)
     with pytest.raises(TuningError, match="needs a corpus and a prompt"):
-        tune("full", model_source=str(tiny_llama_folder), folder=tmp_path)
+        TuningTask("full", str(tiny_llama_folder))
 
 
 def test_transfer_from_another_model_is_refused(tiny_llama_folder, tmp_path, make_tiny_llama, save_tiny_model):
