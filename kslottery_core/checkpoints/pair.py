@@ -139,7 +139,8 @@ def _collect_notes(pair: EmbeddingPair) -> list[str]:
             )
     if pair.tied:
         notes.append(
-            "Input and output embedding are tied (one matrix): training moves every row through the output head."
+            "Input and output embedding are tied (one matrix). Training it as one moves every row through the output "
+            "head; runs started here change the input rows and leave the head as it was."
         )
     elif pair.tied is None:
         notes.append("Whether input and output embedding are tied cannot be told from what was given.")
