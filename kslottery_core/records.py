@@ -7,6 +7,7 @@ sacrebleu, scipy and pandas are installed.
 import dataclasses
 import json
 import os
+import secrets
 import types
 import typing
 from collections.abc import Mapping
@@ -81,9 +82,14 @@ def load_json(path: Path, error: type[KSLotteryError] = KSLotteryError) -> Any:
         ) from None
 
 
+def make_scratch_path(path: Path) -> Path:
+    """A hidden name beside `path` that no other process or thread uses, to be written and then renamed to it."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+
+
 def save_json(path: Path, content: Any) -> None:
     """Write JSON beside the target and rename it there, so that a reader never sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
+    scratch = make_scratch_path(path)
     scratch.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     scratch.replace(path)

@@ -74,6 +74,7 @@ def tune(
     evaluation_batch_size: EvaluationBatchOption = 32,
     output: Annotated[str, typer.Option(help="rows: only what was trained; checkpoint: a whole model too.")] = "rows",
     revision: RevisionOption = None,
+    after_revision: Annotated[str | None, typer.Option(help="Revision of --after, when that is a hub id.")] = None,
     device: DeviceOption = "auto",
     name: NameOption = None,
     watch: WatchOption = Watch.follow,
@@ -94,6 +95,7 @@ def tune(
         revision=revision,
         ticket=loaded,
         after=after,
+        after_revision=after_revision,
         train=None if train is None else CorpusSpec(str(train), source, target, train_limit),
         test=None if test is None else CorpusSpec(str(test), source, target, test_limit),
         prompt=prompt or DEFAULT_PROMPT,
@@ -220,6 +222,6 @@ def export(
         folder = RunStore().get(tuned).checkpoints / "ticket"
     if not (folder / "rows.safetensors").exists():
         raise RunError(f"export: expected a tuned ticket, found no rows.safetensors in {folder}.")
-    if out.exists() and any(out.iterdir()):
-        raise RunError(f"export: expected an empty or new folder, found files in {out}; choose another.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(f"export: expected an empty or new folder, found something at {out}; choose another.")
     typer.echo(f"Wrote the whole checkpoint to {write_full_checkpoint(folder, out)}.")

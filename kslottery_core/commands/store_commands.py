@@ -71,13 +71,13 @@ def print_run(record: "RunRecord") -> None:
     if record.result is None:
         return
     cost = record.result.get("cost") or {}
+    copied = cost.get("copied_parameters")
+    trained = f"trained {format_number(cost.get('trained_parameters'), ',')} parameters"
+    typer.echo(f"{trained}, copied {copied:,}" if copied else trained)
     peak = cost.get("peak_memory_bytes")
-    typer.echo(f"trained {format_number(cost.get('trained_parameters'), ',')} parameters")
-    typer.echo(
-        f"tuning  {format_number(cost.get('tuning_seconds'), '.1f')} s, "
-        f"evaluation {format_number(cost.get('evaluation_seconds'), '.1f')} s, "
-        f"peak memory {format_number(None if peak is None else peak / 2**20, ',.0f')} MiB"
-    )
+    times = [("tuning", cost.get("tuning_seconds")), ("evaluation", cost.get("evaluation_seconds"))]
+    parts = [f"{name} {format_number(seconds, '.1f', ' s')}" for name, seconds in times]
+    typer.echo(f"{', '.join(parts)}, peak memory {format_number(peak and peak / 2**20, ',.0f', ' MiB')}")
     share = record.result.get("stopped_share")
     if share is not None:
         typer.echo(f"stopped {share:.1%} of the outputs ended by themselves")

@@ -69,6 +69,6 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def format_number(value: float | None, form: str = ".3g") -> str:
-    """A number in the given format, or the words for one that was not measured."""
-    return "not measured" if value is None or value != value else format(value, form)
+def format_number(value: float | None, form: str = ".3g", unit: str = "") -> str:
+    """A number in the given format with its unit, or the words for one that was not measured."""
+    return "not measured" if value is None or value != value else format(value, form) + unit

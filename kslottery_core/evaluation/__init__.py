@@ -1,8 +1,9 @@
 """Generate, extract, score, compare; one file each. No number leaves this room without its signature."""
 
 from kslottery_core.evaluation.compare import OutputRow, align_outputs, describe_difference
-from kslottery_core.evaluation.evaluate import Evaluation, Output, describe_decoding, evaluate
+from kslottery_core.evaluation.evaluate import Evaluation, Output, describe_decoding, evaluate, fill_prompts
 from kslottery_core.evaluation.extract import EXTRACTIONS
+from kslottery_core.evaluation.generate import check_prompts_fit
 from kslottery_core.evaluation.score import METRICS, Score, compute_scores
 from kslottery_core.evaluation.settings import EvaluationSettings
 
@@ -15,8 +16,10 @@ __all__ = [
     "OutputRow",
     "Score",
     "align_outputs",
+    "check_prompts_fit",
     "compute_scores",
     "describe_decoding",
     "describe_difference",
     "evaluate",
+    "fill_prompts",
 ]

@@ -38,10 +38,24 @@ class Evaluation:
     notes: tuple[str, ...] = ()
 
 
-def describe_decoding(settings: EvaluationSettings) -> str:
-    """The part of a signature that says how outputs were made."""
+def describe_decoding(settings: EvaluationSettings, number_format: str) -> str:
+    """The part of a signature that says how outputs were made; `number_format` is that of the model's weights."""
     search = "greedy" if settings.beams == 1 else f"beam {settings.beams}"
-    return f"{search}, at most {settings.max_new_tokens} new tokens"
+    return f"{search}, at most {settings.max_new_tokens} new tokens, {number_format}"
+
+
+def fill_prompts(corpus: Corpus, spec: CorpusSpec, prompt: str) -> list[str]:
+    """The prompt of every source sentence. Raises CorpusError for a template that cannot be filled."""
+    return [_fill(prompt, spec, pair.source) for pair in corpus.pairs]
+
+
+def _fill(prompt: str, spec: CorpusSpec, source: str) -> str:
+    return fill_prompt(
+        prompt,
+        source=source,
+        source_language=name_language(spec.source),
+        target_language=name_language(spec.target),
+    )
 
 
 def evaluate(
@@ -58,11 +72,7 @@ def evaluate(
     """Translate every source of `corpus` and score it against its one reference. Raises EvaluationError."""
     settings = settings or EvaluationSettings()
     started = time.perf_counter()
-    names = {
-        "source_language": name_language(spec.source),
-        "target_language": name_language(spec.target),
-    }
-    prompts = [fill_prompt(prompt, source=pair.source, **names) for pair in corpus.pairs]
+    prompts = fill_prompts(corpus, spec, prompt)
     on_progress(ProgressEvent("generate", 0, len(prompts)))
     generated = generate_outputs(model, tokenizer, prompts, settings, on_progress=on_progress, should_stop=should_stop)
     outputs = tuple(
@@ -77,8 +87,9 @@ def evaluate(
     scores, notes = compute_scores(
         {name: [extract(output.text) for output in outputs] for name, extract in EXTRACTIONS.items()},
         [output.reference for output in outputs],
-        decoding=describe_decoding(settings),
-        prompt_hash=hash_prompt(prompt),
+        decoding=describe_decoding(settings, str(model.dtype).removeprefix("torch.")),
+        # With the languages filled in: one template asks for different things in different languages.
+        prompt_hash=hash_prompt(_fill(prompt, spec, "{source}")),
         test_set_hash=corpus.fingerprint,
     )
     on_progress(ProgressEvent("score", 1, 1))

@@ -57,13 +57,7 @@ def generate_outputs(
         bos_token_id=tokenizer.bos_token_id,
     )
     encoded = [_encode_prompt(tokenizer, prompt) for prompt in prompts]
-    longest = max((len(ids) for ids in encoded), default=0)
-    positions = getattr(model.config, "max_position_embeddings", None)
-    if positions is not None and longest + settings.max_new_tokens > positions:
-        raise EvaluationError(
-            f"max_new_tokens: a prompt of {longest} tokens and {settings.max_new_tokens} new ones do not fit into the "
-            f"{positions} positions of this model; shorten one of them."
-        )
+    _check_lengths(model, encoded, settings)
     order = sorted(range(len(prompts)), key=lambda position: len(encoded[position]))
     outputs: list[Generation | None] = [None] * len(prompts)
     shipped, model.generation_config = model.generation_config, config  # its own sampling defaults must not leak in
@@ -87,6 +81,23 @@ def generate_outputs(
     finally:
         model.generation_config = shipped
     return outputs
+
+
+def check_prompts_fit(
+    model: "PreTrainedModel", tokenizer: Any, prompts: Sequence[str], settings: EvaluationSettings
+) -> None:
+    """Raise EvaluationError when a prompt and its output would not fit into the model's positions."""
+    _check_lengths(model, [_encode_prompt(tokenizer, prompt) for prompt in prompts], settings)
+
+
+def _check_lengths(model: "PreTrainedModel", encoded: Sequence[list[int]], settings: EvaluationSettings) -> None:
+    longest = max((len(ids) for ids in encoded), default=0)
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions is not None and longest + settings.max_new_tokens > positions:
+        raise EvaluationError(
+            f"max_new_tokens: a prompt of {longest} tokens and {settings.max_new_tokens} new ones do not fit into the "
+            f"{positions} positions of this model; shorten one of them."
+        )
 
 
 def _encode_prompt(tokenizer: Any, prompt: str) -> list[int]:

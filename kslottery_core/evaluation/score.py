@@ -1,10 +1,11 @@
 """BLEU, chrF++ and spBLEU through sacrebleu; every number carries the signature that says what it is."""
 
 import contextlib
+import hashlib
 import logging
 import os
-import shutil
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,10 +38,60 @@ class SpBLEUUnavailableError(EvaluationError):
 
 
 def find_spbleu_model() -> Path:
-    """Where sacrebleu looks for the FLORES-101 SentencePiece model."""
+    """The FLORES-101 SentencePiece model: the file that KSLOTTERY_SPBLEU_MODEL names, else where sacrebleu keeps it."""
     from sacrebleu.utils import SACREBLEU_DIR
 
-    return Path(SACREBLEU_DIR) / "models" / SPBLEU_MODEL_NAME
+    local_copy = os.environ.get(SPBLEU_MODEL_VARIABLE)
+    return Path(local_copy) if local_copy else Path(SACREBLEU_DIR) / "models" / SPBLEU_MODEL_NAME
+
+
+def create_spbleu() -> "Metric":
+    """sacrebleu's BLEU with the FLORES-101 tokenizer, which sacrebleu fetches on first use.
+
+    Raises SpBLEUUnavailableError in one sentence when the model is not there and cannot be fetched.
+    """
+    from sacrebleu.metrics.bleu import BLEU
+
+    path = find_spbleu_model()
+    was_there = path.exists()
+    try:
+        with _point_sacrebleu_to(path):
+            return BLEU(tokenize="flores101")
+    # sacrebleu ends the whole process on a certificate error; here that is one more reason for no spBLEU.
+    except (OSError, RuntimeError, ImportError, SystemExit) as problem:
+        if not was_there:
+            # A failed download leaves an empty file and a lock behind; both would mislead sacrebleu next time.
+            for leftover in (path, path.with_name(f"{path.name}.lock")):
+                with contextlib.suppress(OSError):
+                    leftover.unlink(missing_ok=True)
+        reason = getattr(problem, "reason", problem)  # urllib wraps the cause of a failed download
+        raise SpBLEUUnavailableError(
+            f"spBLEU is not measured: its SentencePiece model could not be loaded or fetched ({reason}); put "
+            f"{SPBLEU_MODEL_NAME} into {_shorten_home(path.parent)}, or name a copy in {SPBLEU_MODEL_VARIABLE}."
+        ) from None
+
+
+@contextlib.contextmanager
+def _point_sacrebleu_to(path: Path) -> Iterator[None]:
+    """Let sacrebleu load the model from `path`, without putting a copy where every user of sacrebleu would get it."""
+    from sacrebleu.tokenizers import tokenizer_spm
+
+    if not os.environ.get(SPBLEU_MODEL_VARIABLE):
+        yield
+        return
+    if not path.is_file():
+        raise SpBLEUUnavailableError(
+            f"spBLEU is not measured: {SPBLEU_MODEL_VARIABLE} names {path}, and no file is there."
+        )
+    usual = tokenizer_spm.SACREBLEU_DIR
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "models").mkdir()
+        (Path(folder) / "models" / SPBLEU_MODEL_NAME).symlink_to(path.absolute())
+        tokenizer_spm.SACREBLEU_DIR = folder
+        try:
+            yield
+        finally:
+            tokenizer_spm.SACREBLEU_DIR = usual
 
 
 def _shorten_home(path: Path) -> str:
@@ -48,37 +99,12 @@ def _shorten_home(path: Path) -> str:
     return f"~/{path.relative_to(Path.home())}" if path.is_relative_to(Path.home()) else str(path)
 
 
-def create_spbleu() -> "Metric":
-    """sacrebleu's BLEU with the FLORES-101 tokenizer. Raises SpBLEUUnavailableError in one sentence without its model.
-
-    The environment variable KSLOTTERY_SPBLEU_MODEL may name a local copy of the model file; it is put where sacrebleu
-    looks for it.
-    """
-    from sacrebleu.metrics.bleu import BLEU
-
-    model_path = find_spbleu_model()
-    local_copy = os.environ.get(SPBLEU_MODEL_VARIABLE)
-    if local_copy and not model_path.exists():
-        if not Path(local_copy).is_file():
-            raise SpBLEUUnavailableError(
-                f"spBLEU is not measured: {SPBLEU_MODEL_VARIABLE} names {local_copy}, and no file is there."
-            )
-        model_path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(local_copy, model_path)
-    was_there = model_path.exists()
-    try:
-        return BLEU(tokenize="flores101")
-    except (OSError, RuntimeError, ImportError) as problem:
-        if not was_there:
-            # sacrebleu leaves an empty file and a lock behind when its download fails; both would mislead it next time.
-            for leftover in (model_path, model_path.with_name(f"{model_path.name}.lock")):
-                with contextlib.suppress(OSError):
-                    leftover.unlink(missing_ok=True)
-        reason = getattr(problem, "reason", problem)  # urllib wraps the cause of a failed download
-        raise SpBLEUUnavailableError(
-            f"spBLEU is not measured: its SentencePiece model could not be loaded or fetched ({reason}); put "
-            f"{SPBLEU_MODEL_NAME} into {_shorten_home(model_path.parent)}, or name a copy in {SPBLEU_MODEL_VARIABLE}."
-        ) from None
+def sign_metric(name: str, metric: "Metric") -> str:
+    """sacrebleu's signature; for spBLEU with the start of its model's SHA-256, since any file could be in its place."""
+    signature = str(metric.get_signature())
+    if name != "spBLEU":
+        return signature
+    return f"{signature}|spm:{hashlib.sha256(find_spbleu_model().read_bytes()).hexdigest()[:12]}"
 
 
 def _create_bleu() -> "Metric":
@@ -131,7 +157,7 @@ def compute_scores(
                     metric=name,
                     extraction=extraction,
                     value=float(value),
-                    signature=str(metric.get_signature()),
+                    signature=sign_metric(name, metric),
                     decoding=decoding,
                     prompt_hash=prompt_hash,
                     test_set_hash=test_set_hash,

@@ -50,9 +50,10 @@ def _as_source(matrix: Any, side: str) -> RowSource:
         return matrix
     if not isinstance(matrix, torch.Tensor):
         array = np.asarray(matrix)
-        if array.dtype.kind not in "fiub":
-            raise KSInputError(f"{side}: expected a matrix of floating-point numbers, found {array.dtype} values.")
-        matrix = torch.from_numpy(np.ascontiguousarray(array))
+        if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+            raise KSInputError(f"{side}: expected float16, float32 or float64 numbers, found {array.dtype} values.")
+        native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+        matrix = torch.from_numpy(native if native.flags.writeable else native.copy())
     if matrix.ndim != 2:
         raise KSInputError(f"{side}: expected a matrix of shape (V, d), found shape {tuple(matrix.shape)}.")
     return _ArraySource(matrix.detach())

@@ -9,6 +9,7 @@ import numpy as np
 
 from kslottery_core.errors import KSInputError
 from kslottery_core.ks.p_values import compute_p_values
+from kslottery_core.records import make_scratch_path
 
 _ARRAYS = ("counts", "changed", "l2_shift", "cosine", "mean_shift", "spread_ratio")
 
@@ -76,7 +77,7 @@ def save_ks_result(result: KSResult, path: str | Path) -> None:
         "fingerprint_before": np.str_(result.fingerprint_before or ""),
         "fingerprint_after": np.str_(result.fingerprint_after or ""),
     }
-    scratch = path.with_name(f".{path.name}.part")
+    scratch = make_scratch_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with scratch.open("wb") as file:  # a handle, since NumPy would append .npz to a bare name

@@ -35,6 +35,21 @@ def resolve_device(device: str) -> str:
     return f"cuda:{number}"
 
 
+def identify_queue(device: str) -> str:
+    """What a run on `device` ("cpu" or "cuda:N") waits for: a GPU by its own id, the CPU of this batch job or machine.
+
+    Two jobs on one node may both call their GPU cuda:0, and each owns the processors it was given: neither must wait
+    for the other.
+    """
+    if device == "cpu":
+        job = os.environ.get("SLURM_JOB_ID")
+        return f"cpu-job-{job}" if job else "cpu"
+    import torch
+
+    properties = torch.cuda.get_device_properties(device)
+    return f"cuda-{getattr(properties, 'uuid', device.partition(':')[2])}"
+
+
 def use_all_cores() -> None:
     """Let torch use every processor this process may run on; by itself it counts physical cores only.
 
@@ -46,26 +61,24 @@ def use_all_cores() -> None:
         torch.set_num_threads(len(os.sched_getaffinity(0)))
 
 
-def locate_lock(folder: Path, device: str) -> Path:
-    """The lock of a device, in `locks` beside the store; with the host, as homes are shared between machines."""
-    return folder.parent.parent / "locks" / f"{read_host()}-{device.replace(':', '-')}.lock"
+def locate_lock(folder: Path, queue: str) -> Path:
+    """The lock of a queue, in `locks` beside the store; with the host, as homes are shared between machines."""
+    return folder.parent.parent / "locks" / f"{read_host()}-{queue.replace(':', '-')}.lock"
 
 
 @contextlib.contextmanager
-def hold_device(
-    folder: Path, device: str, *, on_wait: Callable[[str], None], should_stop: ShouldStop
-) -> Iterator[bool]:
-    """Wait for the device and hold it inside the block; yields False when `should_stop` came first.
+def hold_device(folder: Path, queue: str, *, on_wait: Callable[[str], None], should_stop: ShouldStop) -> Iterator[bool]:
+    """Wait for the device of `queue` and hold it inside the block; yields False when `should_stop` came first.
 
     `on_wait` gets one short text whenever what the run waits for has changed.
     """
-    path = locate_lock(folder, device)
+    path = locate_lock(folder, queue)
     own = load_status(folder)
     told = ""
     irrelevant = {folder}
     with _open_lock(path) as lock:
         while not should_stop():
-            ahead = _find_runs_ahead(folder, own, device, irrelevant)
+            ahead = _find_runs_ahead(folder, own, queue, irrelevant)
             if not ahead and _try_lock(lock.fileno()):
                 lock.truncate(0)
                 lock.write(str(folder))
@@ -96,10 +109,10 @@ def _try_lock(descriptor: int) -> bool:
     return True
 
 
-def _find_runs_ahead(folder: Path, own: RunStatus, device: str, irrelevant: set[Path]) -> list[Path]:
-    """Live queued runs of the same store, host and device that were created earlier, in their order.
+def _find_runs_ahead(folder: Path, own: RunStatus, queue: str, irrelevant: set[Path]) -> list[Path]:
+    """Live queued runs of the same store, host and queue that were created earlier, in their order.
 
-    A run that does not know its device yet counts too: it will within seconds. Folders that can never come first
+    A run that does not know its queue yet counts too: it will within seconds. Folders that can never come first
     again are added to `irrelevant`, so that waiting beside a thousand ended runs costs nothing.
     """
     ahead = []
@@ -111,7 +124,7 @@ def _find_runs_ahead(folder: Path, own: RunStatus, device: str, irrelevant: set[
             earlier = (status.created, other.name) < (own.created, folder.name)
             if not earlier or status.state != "queued" or status.host != own.host:
                 irrelevant.add(other)
-            elif status.device in (None, device):
+            elif status.queue in (None, queue):
                 ahead.append((status.created, other.name, other))
     return [other for _, _, other in sorted(ahead)]
 

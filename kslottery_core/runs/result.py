@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import kslottery_core
 from kslottery_core.errors import KSLotteryError
-from kslottery_core.records import save_json
+from kslottery_core.records import make_scratch_path, save_json
 from kslottery_core.runs.record import OUTPUTS_FILE, RESULT_FILE
 from kslottery_core.runs.spec import RunSpec
 from kslottery_core.runs.status import RunStatus, read_host
@@ -42,7 +42,7 @@ class RunOutcome:
 
 def save_outputs(folder: Path, outputs: Iterable[Any]) -> None:
     """Write the outputs, one JSON line each, all at once."""
-    scratch = folder / f".{OUTPUTS_FILE}.part"
+    scratch = make_scratch_path(folder / OUTPUTS_FILE)
     lines = (json.dumps(dataclasses.asdict(output), ensure_ascii=False) + "\n" for output in outputs)
     scratch.write_text("".join(lines), encoding="utf-8")
     scratch.replace(folder / OUTPUTS_FILE)
@@ -87,6 +87,7 @@ def _compute_cost(status: RunStatus, outcome: RunOutcome, ended: float) -> dict[
         "peak_memory_bytes": None if report is None else report.peak_memory_bytes,
         "peak_process_bytes": peak if sys.platform == "darwin" else peak * 1024,  # Linux counts kibibytes
         "trained_parameters": None if report is None else report.trained_parameters,
+        "copied_parameters": None if report is None else report.copied_parameters,
         "total_parameters": None if report is None else report.total_parameters,
         "saved_bytes": None if report is None else report.saved_bytes,
     }
@@ -115,7 +116,7 @@ def _read_fingerprints(spec: RunSpec, outcome: RunOutcome) -> dict[str, str | No
         "train": None if outcome.train is None else outcome.train.fingerprint,
         "test": None if outcome.test is None else outcome.test.fingerprint,
     }
-    for name, source, revision in (("model", spec.model, spec.revision), ("after", spec.after, None)):
+    for name, source, revision in (("model", spec.model, spec.revision), ("after", spec.after, spec.after_revision)):
         if source is not None:
             try:
                 found[name] = open_embedding(source, revision=revision).fingerprint
@@ -123,6 +124,8 @@ def _read_fingerprints(spec: RunSpec, outcome: RunOutcome) -> dict[str, str | No
                 outcome.notes.append(f"No fingerprint of {name}: {problem}")
     if None not in (found["ticket_before"], found["model"]) and found["ticket_before"] != found["model"]:
         outcome.notes.append("The ticket was selected on other embeddings than this model's (fingerprints differ).")
+    if None not in (found["ticket_after"], found["after"]) and found["ticket_after"] != found["after"]:
+        outcome.notes.append("The rows were copied from other embeddings than the ticket was selected on.")
     return found
 
 

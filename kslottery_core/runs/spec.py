@@ -37,6 +37,7 @@ class RunSpec:
     revision: str | None = None
     ticket: Ticket | None = None
     after: str | None = None
+    after_revision: str | None = None
     train: CorpusSpec | None = None
     test: CorpusSpec | None = None
     prompt: str = DEFAULT_PROMPT

@@ -27,6 +27,7 @@ _CLOCK_SECONDS = 2.0  # psutil derives start times from the boot time, which mov
 class RunStatus:
     """One moment of a run. Times are unix seconds; `process_started` is psutil's start time of `pid`.
 
+    `queue` names what the run waits for and holds: one piece of hardware (see `identify_queue`).
     `state` is one of `STORED_STATES` on disk. Reading a folder may derive two more: `died` (the process is gone
     without a last word) and `broken` (no readable status).
     """
@@ -37,6 +38,7 @@ class RunStatus:
     process_started: float | None = None
     host: str | None = None
     device: str | None = None
+    queue: str | None = None
     started: float | None = None
     ended: float | None = None
     heartbeat: float | None = None

@@ -21,7 +21,7 @@ import psutil
 
 from kslottery_core.errors import KSLotteryError, RunError
 from kslottery_core.progress import OnProgress, ProgressEvent, ignore_progress
-from kslottery_core.runs.queue import hold_device, resolve_device, use_all_cores
+from kslottery_core.runs.queue import hold_device, identify_queue, resolve_device, use_all_cores
 from kslottery_core.runs.record import CANCEL_FILE, CHECKPOINTS_FOLDER, LOG_FILE, METRICS_FILE, load_run
 from kslottery_core.runs.result import RunOutcome, save_outputs, save_result
 from kslottery_core.runs.spec import RunSpec
@@ -174,13 +174,14 @@ def _perform(
     """The run itself; False when it was stopped before its end."""
     folder, writer, outcome = session.folder, session.writer, RunOutcome()
     device = resolve_device(spec.device)
-    writer.write(device=device)
+    queue = identify_queue(device)
+    writer.write(device=device, queue=queue)
 
     def tell_wait(waits_for: str) -> None:
         session.log(waits_for)
         writer.write(message=waits_for)
 
-    with hold_device(folder, device, on_wait=tell_wait, should_stop=session.should_stop) as held:
+    with hold_device(folder, queue, on_wait=tell_wait, should_stop=session.should_stop) as held:
         if not held:
             raise _Cancelled
         session.log(f"runs {spec.method!r} on {device} (pid {os.getpid()})")
@@ -195,6 +196,7 @@ def _perform(
             revision=spec.revision,
             ticket=spec.ticket,
             after=spec.after,
+            after_revision=spec.after_revision,
             corpus=outcome.train,
             languages=spec.train,
             prompt=spec.prompt,
@@ -203,7 +205,11 @@ def _perform(
             output=spec.output,
         )
         tuned = (tune or tuning.tune)(
-            task, folder / CHECKPOINTS_FOLDER, on_progress=session.report, should_stop=session.should_stop
+            task,
+            folder / CHECKPOINTS_FOLDER,
+            on_progress=session.report,
+            should_stop=session.should_stop,
+            on_loaded=lambda model, tokenizer: _check_test(spec, outcome, model, tokenizer),
         )
         session.keep_all()
         outcome.report = tuned.report
@@ -214,6 +220,14 @@ def _perform(
         finally:  # what the tuning cost is known even when the evaluation fails
             save_result(folder, spec, writer.status, outcome, time.time())
         return complete
+
+
+def _check_test(spec: RunSpec, outcome: RunOutcome, model: Any, tokenizer: Any) -> None:
+    """Refuse a test that cannot be run before hours of tuning, not after them."""
+    from kslottery_core.evaluation import check_prompts_fit, fill_prompts
+
+    if outcome.test is not None and spec.test is not None:
+        check_prompts_fit(model, tokenizer, fill_prompts(outcome.test, spec.test, spec.prompt), spec.evaluation)
 
 
 def _evaluate(

@@ -10,8 +10,7 @@ import numpy as np
 
 from kslottery_core.errors import TicketError
 from kslottery_core.ks import KSResult, check_significance_level, get_p_value_table
-
-CORRECTIONS = ("none", "bonferroni", "holm", "bh")
+from kslottery_core.tickets.ticket import CORRECTIONS
 
 
 def compute_adjusted_p_values(

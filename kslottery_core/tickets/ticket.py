@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from kslottery_core.errors import TicketError
+from kslottery_core.ks.p_values import P_VALUE_METHODS
 from kslottery_core.records import load_json, read_record, save_json
 
+CORRECTIONS = ("none", "bonferroni", "holm", "bh")
 RULES = ("alpha", "top_k", "published", "list")
 
 
@@ -50,6 +52,18 @@ class Ticket:
                 f"ticket: expected token ids from 0 to {self.vocabulary_size - 1}, found {wrong}; "
                 "the ticket was made for another vocabulary."
             )
+        if self.significance_level is not None and not 0 < self.significance_level < 1:
+            raise TicketError(
+                f"ticket: expected a significance level in 0 < alpha < 1, got {self.significance_level!r}."
+            )
+        for name, value, known in (
+            ("correction", self.correction, CORRECTIONS),
+            ("p_value_method", self.p_value_method, P_VALUE_METHODS),
+        ):
+            if value is not None and value not in known:
+                raise TicketError(f"ticket: expected a {name} among {', '.join(known)}, found {value!r}.")
+        if self.width is not None and self.width < 1:
+            raise TicketError(f"ticket: expected a width of at least 1, found {self.width}.")
         if self.tokens and len(self.tokens) != len(ids):
             raise TicketError(f"ticket: expected one label per token id, found {len(self.tokens)} for {len(ids)} ids.")
 

@@ -22,6 +22,7 @@ class TuningTask:
     revision: str | None = None
     ticket: Ticket | None = None
     after: str | None = None
+    after_revision: str | None = None
     corpus: Corpus | None = None
     languages: CorpusSpec | None = None
     prompt: str | None = None

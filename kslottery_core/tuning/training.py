@@ -78,7 +78,7 @@ def train(
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
         lr_scheduler_type=settings.schedule,
-        warmup_steps=math.ceil(settings.warmup_share * planned) if settings.schedule != "constant" else 0,
+        warmup_steps=math.floor(settings.warmup_share * planned) if settings.schedule != "constant" else 0,
         num_train_epochs=settings.epochs,
         max_steps=settings.max_steps or -1,
         seed=settings.seed,
@@ -107,6 +107,8 @@ def train(
     trainer.remove_callback(PrinterCallback)
     started = time.perf_counter()
     trainer.train()
+    # With autocast accelerate wraps the model's forward; what is scored and saved must be the plain model again.
+    trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
     return TrainingOutcome(
         steps=trainer.state.global_step,
         planned_steps=planned,

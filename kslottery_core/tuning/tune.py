@@ -1,5 +1,6 @@
 """One call for every method: load the model, tune or transfer, save what is new, report what it cost."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ class TuningReport:
 
     method: str
     trained_parameters: int
+    copied_parameters: int
     total_parameters: int
     steps: int
     planned_steps: int
@@ -70,14 +72,19 @@ def tune(
     *,
     on_progress: OnProgress = ignore_progress,
     should_stop: ShouldStop = never_stop,
+    on_loaded: Callable[["PreTrainedModel", Any], None] | None = None,
 ) -> TunedModel:
     """Perform a task and save the result below `folder`.
+
+    `on_loaded` gets model and tokenizer before anything is trained; what it raises ends the tuning there.
 
     `ticket` and `transfer` write their rows to `folder/ticket`, and with `output="checkpoint"` a whole model to
     `folder/model` as well; `full` and `embedding` write `folder/model`; `base` writes nothing. A training that was
     stopped is saved as it is. Raises TuningError, TicketError, CheckpointError or CorpusError before any training
     starts, and TuningError at a loss that is no number.
     """
+    import torch
+
     from kslottery_core.checkpoints import load_model, untie_head
 
     precision = _choose_precision(task.settings.precision, task.device)
@@ -89,6 +96,8 @@ def tune(
         device=task.device,
     )
     on_progress(ProgressEvent("load", 1, 1))
+    if on_loaded is not None:
+        on_loaded(model, tokenizer)
     if task.ticket is not None:
         check_ticket_fits(task.ticket, *get_input_matrix(model).shape)
     examples = _encode(task, tokenizer)
@@ -101,7 +110,6 @@ def tune(
     trained, rows, outcome, memory = 0, None, None, PeakMemory(task.device)
     if task.method == "transfer":
         rows = _transfer(model, task)
-        trained = rows.numel()
     elif examples is not None:
         from kslottery_core.tuning.training import train
 
@@ -128,10 +136,12 @@ def tune(
     on_progress(ProgressEvent("save", 0, 1))
     saved = _save(task, model, tokenizer, rows, folder)
     on_progress(ProgressEvent("save", 1, 1))
-    model.requires_grad_(False).eval()
+    # Every method is scored in the same number format, whatever its training needed.
+    model.requires_grad_(False).to(getattr(torch, precision)).eval()
     report = TuningReport(
         method=task.method,
         trained_parameters=trained,
+        copied_parameters=rows.numel() if rows is not None and task.method == "transfer" else 0,
         total_parameters=total,
         steps=outcome.steps if outcome else 0,
         planned_steps=outcome.planned_steps if outcome else 0,
@@ -191,7 +201,7 @@ def _transfer(model: "PreTrainedModel", task: TuningTask) -> "torch.Tensor":
     from kslottery_core.tuning.transfer import transfer_rows
 
     assert task.after is not None and task.ticket is not None
-    return transfer_rows(model, open_embedding(task.after), task.ticket.token_ids)
+    return transfer_rows(model, open_embedding(task.after, revision=task.after_revision), task.ticket.token_ids)
 
 
 def _save(

@@ -29,7 +29,7 @@ def test_a_toy_demo_holds_text_pair_ticket_and_finished_runs(toy_demo):
     ticket = load_ticket(out / "ticket.json")
     assert ticket.fingerprint_after == pair.after.fingerprint
     records = RunStore(out / "runs").list()
-    assert sorted(record.spec.method for record in records) == ["base", "embedding", "ticket", "transfer"]
+    assert sorted(record.spec.method for record in records) == ["base", "base", "embedding", "ticket", "transfer"]
     assert all(record.status.state == "finished" and record.problem is None for record in records)
     assert {event.phase for event in events} >= {"tune", "generate", "score", "save"}
 

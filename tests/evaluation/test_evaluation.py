@@ -1,6 +1,6 @@
 """Outputs against a plain transformers loop, scores against sacrebleu called directly, and what is never scored."""
 
-import shutil
+import hashlib
 
 import pytest
 import sacrebleu
@@ -132,7 +132,8 @@ def test_spbleu_with_its_model_in_place_runs_sacrebleu_with_that_tokenizer(witho
     assert notes == ()
     (spbleu,) = [s for s in scores if s.metric == "spBLEU"]
     assert "tok:flores101" in spbleu.signature
-    assert (without_spbleu_model / "models" / score.SPBLEU_MODEL_NAME).exists()
+    assert spbleu.signature.endswith(f"spm:{hashlib.sha256((tmp_path / 'own.model').read_bytes()).hexdigest()[:12]}")
+    assert not without_spbleu_model.exists()  # nothing is left where other users of sacrebleu would find it
 
 
 def test_a_spbleu_model_that_is_not_there_or_broken_is_told(without_spbleu_model, tmp_path, monkeypatch):
@@ -143,7 +144,29 @@ def test_a_spbleu_model_that_is_not_there_or_broken_is_told(without_spbleu_model
     monkeypatch.setenv(score.SPBLEU_MODEL_VARIABLE, str(tmp_path / "broken.model"))
     _, (note,) = compute_scores({"first line": ["a"]}, ["a"], **SIGNED)
     assert "spBLEU is not measured" in note
-    shutil.rmtree(without_spbleu_model)
+    assert not without_spbleu_model.exists()
+
+
+def test_a_certificate_error_of_the_download_does_not_end_the_run(monkeypatch):
+    import sacrebleu.tokenizers.tokenizer_spm as spm
+
+    def leave(url, path, *_):
+        raise SystemExit(1)
+
+    monkeypatch.setattr(spm, "download_file", leave)
+    scores, (note,) = compute_scores({"first line": ["a"]}, ["a"], **SIGNED)
+    assert {s.metric for s in scores} == {"BLEU", "chrF++"}
+    assert "spBLEU is not measured" in note
+
+
+def test_one_template_in_two_languages_has_two_prompt_hashes(make_tiny_llama, tiny_tokenizer):
+    settings = EvaluationSettings(1, 2)
+    template = "{source_language} to {target_language}: {source}"
+    hashes = {
+        evaluate(make_tiny_llama(), tiny_tokenizer, CORPUS, spec, template, settings).scores[0].prompt_hash
+        for spec in (SPEC, CorpusSpec("tiny.jsonl", "en", "es"), CorpusSpec("tiny.jsonl", "English", "Catalan"))
+    }
+    assert len(hashes) == 2  # the code and the name of one language fill the template alike
 
 
 def test_unequal_or_empty_sets_are_never_scored():
@@ -177,7 +200,7 @@ def test_an_evaluation_signs_every_score_and_counts_stops(make_tiny_llama, tiny_
         (metric, extraction) for metric in ("BLEU", "chrF++") for extraction in ("whole output", "first line")
     }
     for s in result.scores:
-        assert (s.decoding, s.test_set_hash, s.sentences) == ("greedy, at most 4 new tokens", "f" * 64, 5)
+        assert (s.decoding, s.test_set_hash, s.sentences) == ("greedy, at most 4 new tokens, float32", "f" * 64, 5)
         assert s.prompt_hash
         assert s.signature
     assert result.stopped_share == sum(output.stopped for output in result.outputs) / 5
@@ -229,4 +252,4 @@ def test_settings_below_one_are_refused(name):
 
 
 def test_decoding_is_described_in_words():
-    assert describe_decoding(EvaluationSettings(4, 10)) == "beam 4, at most 10 new tokens"
+    assert describe_decoding(EvaluationSettings(4, 10), "float32") == "beam 4, at most 10 new tokens, float32"

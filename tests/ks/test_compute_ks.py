@@ -170,6 +170,15 @@ def test_differing_dtypes_are_widened_exactly():
     assert compute_ks(before.half().float(), before.half(), "cpu").changed_count == 0
 
 
+def test_arrays_of_foreign_byte_order_read_only_or_not_contiguous_are_taken():
+    before, after = np.random.default_rng(0).normal(size=(2, 6, 40))
+    expected = compute_ks(before, after, "cpu").counts
+    read_only = after.copy()
+    read_only.setflags(write=False)
+    assert (compute_ks(before.astype(">f8"), read_only, "cpu").counts == expected).all()
+    assert (compute_ks(np.asfortranarray(before), after[:, ::-1], "cpu").counts == expected).all()
+
+
 def test_blocks_do_not_change_the_result(monkeypatch):
     before, after = torch.randn(37, 16), torch.randn(37, 16)
     whole = compute_ks(before, after, "cpu")
@@ -230,7 +239,8 @@ def test_rows_with_nan_or_infinity_are_named_and_counted(bad, dtype):
         (torch.zeros(0, 3), torch.zeros(0, 3), "at least one row and one coordinate"),
         (torch.zeros(3), torch.zeros(3), r"shape \(V, d\)"),
         (torch.zeros(3, 4, dtype=torch.int8), torch.zeros(3, 4, dtype=torch.int8), "dequantised"),
-        (np.array([["a"]]), np.array([["b"]]), "floating-point"),
+        (np.array([["a"]]), np.array([["b"]]), "found <U1 values"),
+        (np.zeros((2, 2), np.longdouble), np.zeros((2, 2), np.longdouble), "float16, float32 or float64"),
     ],
 )
 def test_wrong_matrices_are_refused_in_a_sentence(before, after, message):

@@ -17,6 +17,7 @@ from kslottery_core.runs.worker import work
 @dataclass(frozen=True)
 class FakeReport:
     trained_parameters: int = 64
+    copied_parameters: int = 0
     total_parameters: int = 1000
     steps: int = 0
     final_loss: float | None = None
@@ -57,7 +58,7 @@ class FakeEvaluation:
 def make_tune(mode: str = "well", step_seconds: float = 0.0):
     """A tune function. `mode`: well, load (never stops loading), deaf (never asks should_stop), or a way to fail."""
 
-    def tune(task, folder, *, on_progress, should_stop):
+    def tune(task, folder, *, on_progress, should_stop, on_loaded=None):
         on_progress(ProgressEvent("load", 0, 1))
         while mode == "load":
             time.sleep(0.05)

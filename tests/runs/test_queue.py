@@ -85,14 +85,14 @@ def test_a_holder_that_nobody_knows_has_no_name(create, store):
 
 
 def test_earlier_queued_runs_go_first_even_when_the_device_is_free(create):
-    first, second, last = create("the first", device="cpu"), create("the second"), create("the last")
+    first, second, last = create("the first", queue="cpu"), create("the second"), create("the last")
     told, stop = [], threading.Event()
     waiting = threading.Thread(target=wait_for_device, args=(last, "cpu", stop.is_set, told.append))
     waiting.start()
     deadline = time.monotonic() + 20
     while not told and time.monotonic() < deadline:
         time.sleep(0.05)
-    save_status(first.folder, replace(first.status, device="cuda:0"))
+    save_status(first.folder, replace(first.status, queue="cuda-1"))
     while len(told) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     save_status(second.folder, replace(second.status, state="cancelled"))

@@ -12,7 +12,7 @@ from kslottery_core.checkpoints import load_model, open_embedding
 from kslottery_core.corpora import DEFAULT_PROMPT, Corpus, CorpusSpec, SentencePair
 from kslottery_core.errors import KSLotteryError, TicketError, TuningError
 from kslottery_core.progress import never_stop
-from kslottery_core.tickets import Ticket, create_list_ticket
+from kslottery_core.tickets import create_list_ticket
 from kslottery_core.tuning import TuningSettings, TuningTask, tune, write_full_checkpoint
 from kslottery_core.tuning.dataset import IGNORED, collate, encode_examples
 from kslottery_core.tuning.memory import PeakMemory
@@ -101,6 +101,7 @@ def test_transfer_copies_the_rows_and_nothing_else(tiny_llama_folder, tiny_tuned
     assert torch.equal(matrix[[3, 8]], open_embedding(tiny_tuned_llama_folder).read_token_rows([3, 8]))
     assert torch.equal(matrix[5], open_embedding(tiny_llama_folder).read_token_rows([5])[0])
     assert (tuned.report.steps, tuned.report.final_loss, tuned.report.seconds) == (0, None, None)
+    assert (tuned.report.trained_parameters, tuned.report.copied_parameters) == (0, 2 * 16)
     assert (tmp_path / "ticket" / "rows.safetensors").exists()
 
 
@@ -249,7 +250,39 @@ def test_peak_memory_sees_a_large_allocation():
     assert memory.peak_bytes > 200 * 2**20
 
 
+def test_after_autocast_training_the_model_is_plain_again(tiny_llama_folder, tmp_path):
+    tuned, _ = run(
+        "embedding", tmp_path, tiny_llama_folder, settings=dataclasses.replace(SETTINGS, precision="bfloat16")
+    )
+    assert tuned.report.precision == "bfloat16"
+    assert tuned.model.dtype == torch.bfloat16
+    assert not hasattr(tuned.model, "_original_forward")
+    ids = torch.tensor([[3, 20, 7, 30]])
+    saved = AutoModelForCausalLM.from_pretrained(tmp_path / "model", dtype=torch.bfloat16)
+    with torch.no_grad():
+        assert torch.equal(saved(input_ids=ids).logits, tuned.model(input_ids=ids).logits)
+
+
+def test_a_training_of_one_step_moves_its_rows(tiny_llama_folder, tmp_path):
+    tuned, _ = run("ticket", tmp_path, tiny_llama_folder, settings=dataclasses.replace(SETTINGS, max_steps=1))
+    moved = open_embedding(tmp_path / "ticket").read_token_rows([3, 20, 30])
+    assert tuned.report.steps == 1
+    assert not torch.equal(moved, open_embedding(tiny_llama_folder).read_token_rows([3, 20, 30]))
+
+
+def test_what_on_loaded_raises_ends_the_tuning_before_it_starts(tiny_llama_folder, tmp_path):
+    task = TuningTask(
+        "ticket", str(tiny_llama_folder), ticket=TICKET, corpus=CORPUS, languages=SPEC, prompt="{source}:"
+    )
+
+    def refuse(model, tokenizer):
+        raise TuningError("not this model")
+
+    with pytest.raises(TuningError, match="not this model"):
+        tune(task, tmp_path / "new", on_loaded=refuse)
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_tuned_folder_that_is_none_is_refused(tmp_path):
     with pytest.raises(KSLotteryError):
         write_full_checkpoint(tmp_path / "missing", tmp_path / "out")
-    assert isinstance(TICKET, Ticket)
