@@ -22,7 +22,7 @@ def compute_p_values(width: int) -> np.ndarray:
     """Exact two-sided p of every count k = 0 .. d. Returns (d + 1,) float64, non-increasing, read-only.
 
     The logarithm of C(2d, d - m) / C(2d, d) is accumulated as a sum of log((d - i + 1) / (d + i)), which keeps full
-    relative precision where log-gamma differences would lose it at large d.
+    relative precision where log-gamma differences would lose it at large d. Raises KSInputError for d < 1.
     """
     if width < 1:
         raise KSInputError(f"width: expected at least 1 coordinate per row, found {width}.")
@@ -46,6 +46,7 @@ def compute_asymptotic_p_values(width: int) -> np.ndarray:
     """Leading term of the asymptotic two-sided p, min(1, 2 exp(-k^2 / d)), for k = 0 .. d. Returns (d + 1,) float64.
 
     It is the inverse of the paper's threshold tau(alpha), so that p <= alpha says the same as D >= tau(alpha).
+    Raises KSInputError for d < 1.
     """
     if width < 1:
         raise KSInputError(f"width: expected at least 1 coordinate per row, found {width}.")
@@ -56,7 +57,7 @@ def compute_asymptotic_p_values(width: int) -> np.ndarray:
 
 
 def get_p_value_table(width: int, method: str = "exact") -> np.ndarray:
-    """The (d + 1,) table of `method`, one of `P_VALUE_METHODS`."""
+    """The (d + 1,) float64 table of `method`, one of `P_VALUE_METHODS`. Raises KSInputError for another method."""
     if method == "exact":
         return compute_p_values(width)
     if method == "asymptotic":
@@ -65,7 +66,7 @@ def get_p_value_table(width: int, method: str = "exact") -> np.ndarray:
 
 
 def check_significance_level(significance_level: float) -> float:
-    """Return alpha as a float, or raise when it does not lie strictly between 0 and 1."""
+    """Return alpha as a float. Raises KSInputError when it does not lie strictly between 0 and 1."""
     if not isinstance(significance_level, int | float | np.floating) or not 0 < significance_level < 1:
         raise KSInputError(
             f"significance level (alpha): expected a number in 0 < alpha < 1, got {significance_level!r}."
@@ -74,13 +75,19 @@ def check_significance_level(significance_level: float) -> float:
 
 
 def compute_tau(width: int, significance_level: float) -> float:
-    """The paper's asymptotic threshold on D: sqrt(-ln(alpha/2) / 2) * sqrt(2/d) (arXiv 2402.02801, section 3)."""
+    """The paper's asymptotic threshold on D: sqrt(-ln(alpha/2) / 2) * sqrt(2/d) (arXiv 2402.02801).
+
+    Raises KSInputError for alpha outside 0 < alpha < 1.
+    """
     significance_level = check_significance_level(significance_level)
     return float(np.sqrt(-np.log(significance_level / 2) / 2) * np.sqrt(2 / width))
 
 
 def compute_least_detectable_count(width: int, significance_level: float, method: str = "exact") -> int | None:
-    """The smallest count k whose p is at most alpha, or None when even k = d is not significant at this d."""
+    """The smallest count k whose p is at most alpha, or None when even k = d is not significant at this d.
+
+    Raises KSInputError for alpha outside 0 < alpha < 1 or an unknown method.
+    """
     significance_level = check_significance_level(significance_level)
     significant = np.flatnonzero(get_p_value_table(width, method) <= significance_level)
     return int(significant[0]) if significant.size else None

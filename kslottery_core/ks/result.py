@@ -66,7 +66,11 @@ class KSResult:
 
 
 def save_ks_result(result: KSResult, path: str | Path) -> None:
-    """Write `counts`, `width` and the shift arrays to a NumPy .npz file with exactly this name."""
+    """Write `counts`, `width` and the shift arrays to a NumPy .npz file with exactly this name.
+
+    Missing texts are stored empty and missing seconds as NaN, since the format knows no None. Raises KSInputError when
+    the disk does not take it.
+    """
     path = Path(path)
     content: dict[str, Any] = {name: getattr(result, name) for name in _ARRAYS}
     content |= {
@@ -90,7 +94,7 @@ def save_ks_result(result: KSResult, path: str | Path) -> None:
 
 
 def load_ks_result(path: str | Path) -> KSResult:
-    """Read what `save_ks_result` wrote."""
+    """Read what `save_ks_result` wrote. Raises KSInputError for a missing, torn or foreign file."""
     path = Path(path)
     try:
         # NumPy leaks a handle of its own when the archive is torn; one opened here is closed whatever happens.

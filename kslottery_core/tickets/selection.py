@@ -48,7 +48,10 @@ def select_top_k_ticket(
     tokens: Sequence[str] = (),
     fingerprints: tuple[str | None, str | None] = (None, None),
 ) -> Ticket:
-    """The k tokens of largest D; equal D is broken by larger L2 shift, then by smaller id. Unmoved rows never win."""
+    """The k tokens of largest D; equal D is broken by larger L2 shift, then by smaller id. Unmoved rows never win.
+
+    `tokens` are labels of the whole vocabulary, (V,). Raises TicketError for k outside 1 .. V.
+    """
     moved = int((result.counts > 0).sum())
     if k < 1 or k > result.vocabulary_size:
         raise TicketError(f"top k: expected a whole number from 1 to {result.vocabulary_size}, found {k}.")

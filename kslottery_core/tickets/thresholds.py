@@ -20,6 +20,7 @@ def compute_adjusted_p_values(
 
     `histogram` (d + 1,) says how many of the V tokens have each count. Bonferroni: V p. Holm (1979): step-down.
     "bh": Benjamini and Hochberg (1995), step-up. Equal counts get equal adjusted p.
+    Raises TicketError for another correction.
     """
     p_values = get_p_value_table(len(histogram) - 1, p_value_method)
     tests = int(histogram.sum())
@@ -41,7 +42,10 @@ def compute_adjusted_p_values(
 def compute_least_count(
     result: KSResult, significance_level: float, correction: str = "none", p_value_method: str = "exact"
 ) -> int | None:
-    """The smallest count k that wins at alpha, or None when no count up to d would."""
+    """The smallest count k that wins at alpha, or None when no count up to d would.
+
+    Raises KSInputError for alpha outside 0 < alpha < 1, TicketError for an unknown correction.
+    """
     significance_level = check_significance_level(significance_level)
     adjusted = compute_adjusted_p_values(result.histogram, correction, p_value_method)
     winning = np.flatnonzero(adjusted <= significance_level)
@@ -51,7 +55,7 @@ def compute_least_count(
 def compute_ticket_mask(
     result: KSResult, significance_level: float, correction: str = "none", p_value_method: str = "exact"
 ) -> np.ndarray:
-    """Whether each token wins, bool (V,)."""
+    """Whether each token wins, bool (V,). Raises as `compute_least_count` does."""
     least = compute_least_count(result, significance_level, correction, p_value_method)
     return np.zeros(result.vocabulary_size, dtype=bool) if least is None else result.counts >= least
 
@@ -72,7 +76,7 @@ class TicketCurve:
 
 
 def compute_ticket_curve(result: KSResult, correction: str = "none", p_value_method: str = "exact") -> TicketCurve:
-    """Ticket size as a step function of alpha, exact: no grid."""
+    """Ticket size as a step function of alpha, exact: no grid. Raises TicketError for an unknown correction."""
     adjusted = compute_adjusted_p_values(result.histogram, correction, p_value_method)
     counts = np.flatnonzero(result.histogram)[::-1]  # present counts, largest first: smallest p first
     at_least = np.cumsum(result.histogram[::-1])[::-1]

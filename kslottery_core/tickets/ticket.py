@@ -83,7 +83,7 @@ class Ticket:
 
 
 def save_ticket(ticket: Ticket, path: str | Path) -> None:
-    """Write ticket.json."""
+    """Write ticket.json. Raises TicketError when the disk does not take it."""
     try:
         save_json(Path(path), ticket.to_json())
     except OSError as problem:
@@ -112,7 +112,10 @@ def check_ticket_fits(ticket: Ticket, vocabulary_size: int, width: int) -> None:
 
 
 def create_list_ticket(token_ids: Sequence[int], vocabulary_size: int, tokens: Sequence[str] = ()) -> Ticket:
-    """A ticket of ids that a person names, in any order; `tokens` are labels of the whole vocabulary, (V,)."""
+    """A ticket of ids that a person names, in any order; `tokens` are labels of the whole vocabulary, (V,).
+
+    Raises TicketError for ids that repeat or lie outside 0 .. V - 1.
+    """
     ordered = tuple(sorted(token_ids))
     labels = (
         tuple(tokens[i] for i in ordered) if tokens and ordered and 0 <= ordered[0] <= ordered[-1] < len(tokens) else ()

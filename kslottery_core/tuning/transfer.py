@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def transfer_rows(model: "PreTrainedModel", after: "EmbeddingMatrix", token_ids: Sequence[int]) -> torch.Tensor:
-    """Copy rows of the tuned matrix into the model's input embedding; returns them, (k, d) float32."""
+    """Copy rows of the tuned matrix into the model's input embedding; returns them, (k, d) float32.
+
+    Raises TuningError when the tuned matrix has another width or lacks one of the ids.
+    """
     matrix = get_input_matrix(model)  # (V, d)
     rows, width = after.shape
     if width != matrix.shape[1] or rows <= max(token_ids):
