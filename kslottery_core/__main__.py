@@ -44,13 +44,26 @@ def build_demo_command(
 def main() -> None:
     """Run the command line; a KSLotteryError is printed as its sentence, with exit status 2."""
     try:
-        app()
+        status = app(standalone_mode=False)
     except KSLotteryError as problem:
         sys.stderr.write(f"Error: {problem}\n")
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except BrokenPipeError:  # a reader such as `head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except Exception as problem:
+        # typer's own errors: of which library they are depends on its version, but all can put themselves into words.
+        if not hasattr(problem, "format_message"):
+            if type(problem).__name__ == "Abort":
+                sys.exit(130)
+            raise
+        message = problem.format_message()
+        is_help = "Usage:" in message or not message
+        sys.stderr.write(f"{message}\n" if is_help else f"Error: {' '.join(message.split())} See --help.\n")
+        sys.exit(getattr(problem, "exit_code", 2))
+    sys.exit(status if isinstance(status, int) else 0)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 import streamlit as st
 
 from dashboard import loaders, session
-from dashboard.wording import CORRECTION_NAMES, format_number
+from dashboard.wording import CORRECTION_NAMES, escape_markdown, format_number
 
 if TYPE_CHECKING:
     from streamlit.navigation.page import StreamlitPage
@@ -46,8 +46,8 @@ def show_sidebar() -> None:
         elif loaders.is_demo(pair):
             st.caption("**Pair**: the bundled demo")
         else:
-            st.caption(f"**Before**: {name_source(pair.before or '')}")
-            st.caption(f"**After**: {name_source(pair.after or '')}")
+            st.caption(f"**Before**: {escape_markdown(name_source(pair.before or ''))}")
+            st.caption(f"**After**: {escape_markdown(name_source(pair.after or ''))}")
         alpha = choice.alpha
         extras = [] if alpha.correction == "none" else [CORRECTION_NAMES[alpha.correction]]
         extras += ["the paper's threshold"] if alpha.p_value_method == "asymptotic" else []

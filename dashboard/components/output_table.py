@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -10,9 +10,11 @@ import streamlit as st
 
 from dashboard import loaders
 from dashboard.run_summary import RunGroup
-from dashboard.wording import format_noun
+from dashboard.wording import escape_markdown, format_code, format_noun, shorten
+from kslottery_core.errors import KSLotteryError
 
 if TYPE_CHECKING:
+    from kslottery_core.evaluation import Output
     from kslottery_core.runs import RunRecord
 
 PAGE_ROWS = 10
@@ -20,22 +22,28 @@ _MOST_RUNS = 3
 _MOST_LINES = 6
 
 
-def build_output_rows(outputs: dict[str, tuple[dict[str, object], ...]]) -> list[dict[str, str]]:
-    """Source, reference and each run's text, one row a test sentence. A run of other sentences is not lined up."""
-    named = [(name, lines) for name, lines in outputs.items() if lines]
-    if not named:
-        return []
-    first = named[0][1]
-    sources = [str(line.get("source", "")) for line in first]
-    aligned = [(name, lines) for name, lines in named if [str(line.get("source", "")) for line in lines] == sources]
-    return [
-        {
-            "Source": source,
-            "Reference": str(first[row].get("reference", "")),
-            **{name: str(lines[row].get("text", "")) for name, lines in aligned},
-        }
-        for row, source in enumerate(sources)
+def build_output_rows(outputs: Mapping[str, Sequence[Output]]) -> tuple[list[dict[str, str]], tuple[str, ...]]:
+    """Source, reference and each run's text, one row a test sentence, and why a run is not among them.
+
+    Runs without outputs are left out; those that were made on other sentences than the first are told.
+    """
+    from kslottery_core.evaluation import align_outputs
+
+    aligned: dict[str, Sequence[Output]] = {}
+    problems = []
+    for name, lines in outputs.items():
+        if lines:
+            try:
+                align_outputs({**dict(list(aligned.items())[:1]), name: lines})
+            except KSLotteryError as problem:
+                problems.append(str(problem))
+                continue
+            aligned[name] = lines
+    rows = [
+        {"Source": row.source, "Reference": row.reference, **dict(zip(aligned, row.texts, strict=True))}
+        for row in align_outputs(aligned)
     ]
+    return rows, tuple(problems)
 
 
 def show_outputs(groups: Sequence[RunGroup], records: dict[str, RunRecord]) -> None:
@@ -50,11 +58,16 @@ def show_outputs(groups: Sequence[RunGroup], records: dict[str, RunRecord]) -> N
             key="outputs_group",
         )
         group = groups[place]
-    outputs: dict[str, tuple[dict[str, object], ...]] = {}
+    outputs: dict[str, Sequence[Output]] = {}
     for run in group.runs[:_MOST_RUNS]:
-        name = run.name if run.name not in outputs else f"{run.name} ({run.run_id})"
-        outputs[name] = loaders.load_outputs(records[run.run_id])
-    rows = build_output_rows(outputs)
+        is_taken = run.name in ("Source", "Reference", *outputs)
+        try:
+            outputs[f"{run.name} ({run.run_id})" if is_taken else run.name] = loaders.load_outputs(records[run.run_id])
+        except KSLotteryError as problem:
+            st.warning(escape_markdown(str(problem)))
+    rows, problems = build_output_rows(outputs)
+    for problem in problems:
+        st.warning(escape_markdown(problem))
     if not rows:
         st.caption("These runs kept no outputs.")
         return
@@ -68,7 +81,7 @@ def _show_rows(rows: list[dict[str, str]]) -> None:
     wanted = search.text_input("Search in sources, references and outputs", key="outputs_search", type="search")
     found = [row for row in rows if not wanted or any(wanted.casefold() in text.casefold() for text in row.values())]
     if not found:
-        st.info(f"No sentence holds {wanted!r}; search for something else.")
+        st.info(f"No sentence holds {format_code(shorten(wanted))}; search for something else.")
         return
     pages = -(-len(found) // PAGE_ROWS)
     at = page.number_input(f"Page of {pages}", min_value=1, max_value=pages, value=1, key=f"outputs_page_{pages}")

@@ -8,8 +8,8 @@ import streamlit as st
 
 from dashboard import loaders, session
 from dashboard.components.navigation import name_source, show_link
-from dashboard.loaders import Comparison
-from dashboard.wording import format_noun
+from dashboard.loaders import Comparison, PairChoice
+from dashboard.wording import escape_markdown, format_code, format_noun
 from kslottery_core.errors import KSLotteryError
 from kslottery_core.progress import OnProgress, ProgressEvent
 
@@ -22,18 +22,41 @@ def load_shown_comparison(*, on_pair_page: bool = False) -> Comparison | None:
     if choice is None:
         _show_no_pair(on_pair_page)
         return None
+    downloads = loaders.list_downloads(choice)
+    if downloads and not session.is_download_allowed(choice):
+        _ask_before_download(choice, downloads)
+        return None
     place = st.empty()
     try:
         with place.container(), st.spinner("Opening both checkpoints…"):
             comparison = loaders.load_comparison(choice, _make_progress())
     except KSLotteryError as problem:
         place.empty()
-        st.error(str(problem))
+        st.error(escape_markdown(str(problem)))
         if not on_pair_page:
             show_link("pair", "Choose another pair")
         return None
     place.empty()
+    if comparison.cache_problem:
+        reason = escape_markdown(comparison.cache_problem)
+        st.warning(f"The result is shown but could not be kept for next time: {reason}")
     return comparison
+
+
+def _ask_before_download(choice: PairChoice, downloads: tuple[str, ...]) -> None:
+    """A link must not make this computer download anything: only a click here does, or one on Compare."""
+    names = " and ".join(format_code(name) for name in downloads)
+    st.info(
+        f"The address asks for {names}, which is no path on this computer. Going on looks it up on the Hugging Face "
+        "hub and downloads its embedding and tokenizer files, where they are not here already."
+    )
+    st.button(
+        "Fetch from the hub and compare",
+        icon=":material/download:",
+        key="allow_download",
+        on_click=session.allow_download,
+        args=(choice,),
+    )
 
 
 def _make_progress() -> OnProgress:
@@ -71,5 +94,5 @@ def show_pair_line(comparison: Comparison) -> None:
     if loaders.is_demo(comparison.choice):
         names = "the bundled demo"
     else:
-        names = f"{name_source(pair.before.source)} → {name_source(pair.after.source)}"
+        names = escape_markdown(f"{name_source(pair.before.source)} → {name_source(pair.after.source)}")
     st.caption(f"Pair: {names}, {format_noun(pair.vocabulary_size, 'token')}, width {pair.width:,}")

@@ -91,5 +91,6 @@ def _take_over() -> None:
             st.error(f"Two checkpoints are needed; the field for {' and '.join(missing)} is empty.")
             return
         pair = PairChoice(**values)
+    session.allow_download(pair)
     session.set_pair(pair)
     st.session_state[_FILLED_FROM] = pair

@@ -12,6 +12,7 @@ import streamlit as st
 from dashboard import loaders, session
 from dashboard.loaders import Comparison
 from kslottery_core.errors import RunError
+from kslottery_core.runs.spec import TICKET_METHODS
 from kslottery_core.tuning.settings import TRAINED_METHODS, TuningSettings
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 FROM_ALPHA = "The ticket at the present α"
 FROM_TOP = "The tokens with the largest D"
 FROM_FILE = "A ticket file"
-
-TICKET_METHODS = ("ticket", "transfer")
 
 _LEARNING_RATES = {"full": 5e-5}  # every weight moves: far smaller steps than for a few embedding rows
 _NUMBER_NAMES = {
@@ -54,6 +53,44 @@ def choose_defaults(method: str, comparison: Comparison | None) -> tuple[TuningS
     return tuning, evaluation
 
 
+def name_training_field(name: str, method: str) -> str:
+    """The key of a training setting in the form: each method has its own, or one would inherit another's steps."""
+    return f"run_{name}_{method}"
+
+
+def suggest_entries(method: str, comparison: Comparison | None) -> dict[str, object]:
+    """What the form suggests for each of its fields, by key: models from the open pair, texts only on the demo."""
+    from kslottery_core.corpora import DEFAULT_PROMPT, CorpusSpec
+
+    pair = None if comparison is None else comparison.choice
+    on_demo = pair is not None and loaders.is_demo(pair)
+    texts = {part: loaders.find_demo_text(part) if on_demo else None for part in ("train", "test")}
+    tuning, evaluation = choose_defaults(method, comparison)
+    training = {
+        "learning_rate": tuning.learning_rate,
+        "steps": tuning.max_steps,
+        "epochs": tuning.epochs,
+        "batch": tuning.batch_size,
+        "accumulation": tuning.gradient_accumulation,
+        "schedule": tuning.schedule,
+        "seed": tuning.seed,
+    }
+    return {
+        "run_model": "" if pair is None else pair.before or "",
+        "run_revision": "" if pair is None else pair.before_revision or "",
+        "run_after": "" if pair is None else pair.after or "",
+        "run_after_revision": "" if pair is None else pair.after_revision or "",
+        "run_train": str(texts["train"] or ""),
+        "run_test": str(texts["test"] or ""),
+        "run_source": CorpusSpec.source if on_demo else "",
+        "run_target": CorpusSpec.target if on_demo else "",
+        "run_prompt": DEFAULT_PROMPT,
+        "run_beams": evaluation.beams,
+        "run_new_tokens": evaluation.max_new_tokens,
+        **{name_training_field(name, method): value for name, value in training.items()},
+    }
+
+
 def build_spec(method: str, name: str, comparison: Comparison | None) -> RunSpec:
     """The run that the form asks for. Raises KSLotteryError with one sentence for a missing or wrong entry."""
     from kslottery_core.runs import RunSpec
@@ -71,13 +108,13 @@ def build_spec(method: str, name: str, comparison: Comparison | None) -> RunSpec
     if trained:
         tuning = replace(
             defaults,
-            learning_rate=float(_read_number(f"run_learning_rate_{method}")),
-            epochs=float(_read_number("run_epochs")),
-            max_steps=state.get("run_steps"),
-            batch_size=int(_read_number("run_batch")),
-            gradient_accumulation=int(_read_number("run_accumulation")),
-            schedule=state["run_schedule"],
-            seed=int(_read_number("run_seed")),
+            learning_rate=float(_read_number(name_training_field("learning_rate", method))),
+            epochs=float(_read_number(name_training_field("epochs", method))),
+            max_steps=state.get(name_training_field("steps", method)),
+            batch_size=int(_read_number(name_training_field("batch", method))),
+            gradient_accumulation=int(_read_number(name_training_field("accumulation", method))),
+            schedule=state[name_training_field("schedule", method)],
+            seed=int(_read_number(name_training_field("seed", method))),
         )
     return RunSpec(
         name=name,
@@ -86,6 +123,7 @@ def build_spec(method: str, name: str, comparison: Comparison | None) -> RunSpec
         revision=_read_text("run_revision") or None,
         ticket=_choose_ticket(comparison) if method in TICKET_METHODS else None,
         after=(_read_text("run_after") or None) if method == "transfer" else None,
+        after_revision=(_read_text("run_after_revision") or None) if method == "transfer" else None,
         train=_build_corpus("train") if trained else None,
         test=_build_corpus("test") if _read_text("run_test") else None,
         prompt=state["run_prompt"],
@@ -113,10 +151,12 @@ def _read_number(key: str) -> float:
 def _build_corpus(part: str) -> CorpusSpec:
     from kslottery_core.corpora import CorpusSpec
 
-    path = _read_text(f"run_{part}")
+    path, words = _read_text(f"run_{part}"), "training text" if part == "train" else "test text"
     if not Path(path).expanduser().exists():
-        words = "training text" if part == "train" else "test text"
         raise RunError(f"There is no file at {path}; check the path of the {words}.")
+    for side in ("source", "target"):
+        if not _read_text(f"run_{side}"):
+            raise RunError(f"The {side} language is missing; give the language or column of the {words}, such as en.")
     return CorpusSpec(
         path, _read_text("run_source"), _read_text("run_target"), st.session_state.get(f"run_{part}_limit")
     )

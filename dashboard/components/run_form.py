@@ -11,17 +11,17 @@ from dashboard.components.run_entries import (
     FROM_ALPHA,
     FROM_FILE,
     FROM_TOP,
-    TICKET_METHODS,
     build_spec,
-    choose_defaults,
+    name_training_field,
+    suggest_entries,
 )
 from dashboard.loaders import Comparison
-from dashboard.wording import METHOD_NAMES, format_name, format_noun, format_number
+from dashboard.wording import METHOD_NAMES, TIED_DEFAULT, escape_markdown, format_name, format_noun, format_number
 from kslottery_core.errors import KSLotteryError
-from kslottery_core.tuning.settings import METHODS, SCHEDULES, TRAINED_METHODS, TuningSettings
+from kslottery_core.runs.spec import TICKET_METHODS
+from kslottery_core.tuning.settings import METHODS, SCHEDULES, TRAINED_METHODS
 
 if TYPE_CHECKING:
-    from kslottery_core.evaluation.settings import EvaluationSettings
     from kslottery_core.runs import RunRecord, RunSpec
 
 OPEN_FORM = "kslottery.open_run_form"
@@ -30,11 +30,12 @@ OPEN_FORM = "kslottery.open_run_form"
 _DEVICES = {"auto": "Automatic", "cpu": "CPU", "cuda": "GPU (CUDA)"}
 _OUTPUTS = {"rows": "What was trained (small)", "checkpoint": "A whole model folder as well"}
 _KEEP = {"persist_state": "session"}
+_INPUT_ROW_METHODS = ("embedding", *TICKET_METHODS)
+_SUGGESTED = "kslottery.run_suggested"
 
 
 def show_run_form(comparison: Comparison | None) -> RunRecord | None:
     """Show the form; returns the run that Start has just launched. A wrong entry is one message, nothing is lost."""
-    _fill_defaults(comparison)
     method_column, name_column = st.columns(2)
     method = method_column.selectbox(
         "Method",
@@ -44,7 +45,7 @@ def show_run_form(comparison: Comparison | None) -> RunRecord | None:
         key="run_method",
         **_KEEP,
     )
-    tuning, evaluation = choose_defaults(method, comparison)
+    _fill_defaults(method, comparison)
     automatic_name = _make_name(method, comparison)
     name = name_column.text_input("Name of the run", key="run_name", placeholder=automatic_name, **_KEEP)
     if method in TICKET_METHODS:
@@ -53,46 +54,51 @@ def show_run_form(comparison: Comparison | None) -> RunRecord | None:
     model.text_input("Base model", key="run_model", help="A model folder, a GGUF file or a hub id.", **_KEEP)
     revision.text_input("Revision", key="run_revision", placeholder="main", **_KEEP)
     if method == "transfer":
-        st.text_input("Tuned model to copy the rows from", key="run_after", **_KEEP)
-    train, test = st.columns(2)
+        after, after_revision = st.columns([4, 1])
+        after.text_input("Tuned model to copy the rows from", key="run_after", **_KEEP)
+        after_revision.text_input("Revision (tuned model)", key="run_after_revision", placeholder="main", **_KEEP)
+    if method in _INPUT_ROW_METHODS and comparison is not None and comparison.pair.tied:
+        st.caption(f"This model is tied. {TIED_DEFAULT}")
+    train, test, source, target = st.columns([3, 3, 1.3, 1.3])
     if method in TRAINED_METHODS:
-        train.text_input("Training text", key="run_train", help="Parallel text: JSON lines, CSV or TSV.", **_KEEP)
+        train.text_input(
+            "Training text",
+            key="run_train",
+            placeholder="/texts/train.jsonl",
+            help="Parallel text: JSON lines, CSV or TSV.",
+            **_KEEP,
+        )
     test.text_input(
-        "Test text", key="run_test", help="Translated and scored afterwards. Leave it empty to tune only.", **_KEEP
+        "Test text",
+        key="run_test",
+        placeholder="/texts/test.jsonl",
+        help="Translated and scored afterwards. Leave it empty to tune only.",
+        **_KEEP,
     )
+    source.text_input("Source language", key="run_source", placeholder="en", help="Its code, or its column.", **_KEEP)
+    target.text_input("Target language", key="run_target", placeholder="ca", help="Its code, or its column.", **_KEEP)
     if method in TRAINED_METHODS:
-        _show_training(method, tuning)
+        _show_training(method)
     with st.expander("More settings"):
-        _show_more(method, tuning, evaluation)
+        _show_more(method)
     if not st.button("Start", type="primary", icon=":material/play_arrow:", key="run_start"):
         return None
     try:
         with st.spinner("Starting the run…"):
             return _launch(build_spec(method, name.strip() or automatic_name, comparison))
     except KSLotteryError as problem:
-        st.error(str(problem))
+        st.error(escape_markdown(str(problem)))
         return None
 
 
-def _fill_defaults(comparison: Comparison | None) -> None:
-    """Take paths from the open pair and the demo; a field that the person has filled in keeps its content."""
-    from kslottery_core.corpora import DEFAULT_PROMPT
-
-    pair = None if comparison is None else comparison.choice
-    texts = {part: loaders.find_demo_text(part) for part in ("train", "test")}
-    suggested = {
-        "run_model": "" if pair is None else pair.before or "",
-        "run_revision": "" if pair is None else pair.before_revision or "",
-        "run_after": "" if pair is None else pair.after or "",
-        "run_train": str(texts["train"] or ""),
-        "run_test": str(texts["test"] or ""),
-        "run_prompt": DEFAULT_PROMPT,
-    }
-    earlier = st.session_state.get("kslottery.run_suggested", {})
+def _fill_defaults(method: str, comparison: Comparison | None) -> None:
+    """Fill every field with its suggestion; one that the person has changed keeps its content, cleared ones too."""
+    suggested = suggest_entries(method, comparison)
+    earlier = st.session_state.get(_SUGGESTED, {})
     for key, value in suggested.items():
-        if st.session_state.get(key) in (None, earlier.get(key)):
+        if key not in st.session_state or (key in earlier and st.session_state[key] == earlier[key]):
             st.session_state[key] = value
-    st.session_state["kslottery.run_suggested"] = suggested
+    st.session_state[_SUGGESTED] = {**earlier, **suggested}
 
 
 def _make_name(method: str, comparison: Comparison | None) -> str:
@@ -129,47 +135,50 @@ def _show_ticket_source(comparison: Comparison | None) -> None:
         st.file_uploader("Ticket file (JSON)", type="json", key="run_ticket_file")
 
 
-def _show_training(method: str, defaults: TuningSettings) -> None:
+def _show_training(method: str) -> None:
     rate, steps, length, batch = st.columns(4)
     rate.number_input(
         "Learning rate",
         min_value=1e-9,
         max_value=10.0,
-        value=defaults.learning_rate,
+        value=None,
         step=1e-4,
         format="%.6g",
-        key=f"run_learning_rate_{method}",
+        key=name_training_field("learning_rate", method),
         **_KEEP,
     )
     by_steps = steps.number_input(
         "Steps",
         min_value=1,
-        value=defaults.max_steps,
+        value=None,
         step=10,
         placeholder="as the epochs say",
-        key="run_steps",
+        key=name_training_field("steps", method),
         help="Optimizer steps. Clear the field to train by epochs instead.",
         **_KEEP,
     )
     length.number_input(
         "Epochs",
         min_value=0.01,
-        value=defaults.epochs,
+        value=None,
         step=1.0,
-        key="run_epochs",
+        key=name_training_field("epochs", method),
         disabled=by_steps is not None,
         help="Passes over the training text; used when the number of steps is empty.",
         **_KEEP,
     )
-    batch.number_input("Sentences a batch", min_value=1, value=defaults.batch_size, step=1, key="run_batch", **_KEEP)
+    batch.number_input(
+        "Sentences a batch", min_value=1, value=None, step=1, key=name_training_field("batch", method), **_KEEP
+    )
 
 
-def _show_more(method: str, tuning: TuningSettings, evaluation: EvaluationSettings) -> None:
-    source, target, train_limit, test_limit = st.columns(4)
-    source.text_input("Source language or column", value="en", key="run_source", **_KEEP)
-    target.text_input("Target language or column", value="ca", key="run_target", **_KEEP)
-    limit_help = "Use only the first so many sentence pairs; empty for all."
+def _show_more(method: str) -> None:
     if method in TRAINED_METHODS:
+        train_limit, test_limit = st.columns(2)
+    else:
+        train_limit, test_limit = None, st.container()
+    limit_help = "Use only the first so many sentence pairs; empty for all."
+    if train_limit is not None:
         train_limit.number_input(
             "Training pairs at most", min_value=1, value=None, step=1, key="run_train_limit", help=limit_help, **_KEEP
         )
@@ -186,19 +195,19 @@ def _show_more(method: str, tuning: TuningSettings, evaluation: EvaluationSettin
     if method in TRAINED_METHODS:
         accumulation, schedule, seed = st.columns(3)
         accumulation.number_input(
-            "Batches a step",
-            min_value=1,
-            value=tuning.gradient_accumulation,
-            key="run_accumulation",
+            "Batches a step", min_value=1, value=None, step=1, key=name_training_field("accumulation", method), **_KEEP
+        )
+        schedule.selectbox(
+            "Learning-rate schedule",
+            SCHEDULES,
+            format_func=str.capitalize,
+            key=name_training_field("schedule", method),
             **_KEEP,
         )
-        schedule.selectbox("Learning-rate schedule", SCHEDULES, format_func=str.capitalize, key="run_schedule", **_KEEP)
-        seed.number_input("Seed", min_value=0, value=tuning.seed, step=1, key="run_seed", **_KEEP)
+        seed.number_input("Seed", min_value=0, value=None, step=1, key=name_training_field("seed", method), **_KEEP)
     beams, new_tokens, device, output = st.columns(4)
-    beams.number_input("Beams (1 is greedy)", min_value=1, value=evaluation.beams, step=1, key="run_beams", **_KEEP)
-    new_tokens.number_input(
-        "New tokens at most", min_value=1, value=evaluation.max_new_tokens, key="run_new_tokens", **_KEEP
-    )
+    beams.number_input("Beams (1 is greedy)", min_value=1, value=None, step=1, key="run_beams", **_KEEP)
+    new_tokens.number_input("New tokens at most", min_value=1, value=None, step=1, key="run_new_tokens", **_KEEP)
     device.selectbox("Device", list(_DEVICES), format_func=_DEVICES.__getitem__, key="run_device", **_KEEP)
     if method != "base":
         output.selectbox("Keep", list(_OUTPUTS), format_func=_OUTPUTS.__getitem__, key="run_output", **_KEEP)

@@ -18,7 +18,9 @@ from dashboard.wording import (
     NOT_MEASURED,
     PHASE_NAMES,
     STATE_NAMES,
+    escape_markdown,
     format_bytes,
+    format_code,
     format_count,
     format_moment,
     format_name,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 _STATE_COLOURS = {"finished": "green", "running": "blue", "queued": "gray", "cancelled": "gray"}
 _COUNTED_PHASES = ("tune", "generate", "score")  # the others are one step that says nothing
 _TABLE_ROWS = 8
+_FORCED = "kslottery.forced_runs"
 
 
 def choose_run(records: Sequence[RunRecord]) -> RunRecord:
@@ -95,12 +98,12 @@ def show_run(record: RunRecord) -> None:
     status = record.status
     with st.container(border=True):
         title, badge, cancel = st.columns([6, 1.2, 1.2], vertical_alignment="center")
-        title.markdown(f"#### {record.name.replace('*', '').replace('`', '')}")
+        title.markdown(f"#### {escape_markdown(record.name)}")
         badge.badge(format_name(STATE_NAMES, status.state), color=_STATE_COLOURS.get(status.state, "red"))
         if status.live and not record.read_only:
             _show_cancel(record, cancel)
         if record.problem and record.problem != status.message:
-            st.error(record.problem)
+            st.error(escape_markdown(record.problem))
         _show_state(record)
         if record.spec is not None and record.spec.method in ("full", "embedding", "ticket"):
             _show_loss(record)
@@ -117,24 +120,64 @@ def show_run(record: RunRecord) -> None:
 
 
 def _show_cancel(record: RunRecord, column: st.delta_generator.DeltaGenerator) -> None:
+    """Ask first; force is a second, separate decision, because it loses what the run has not saved."""
+    if not record.cancel_requested:
+        column.button(
+            "Cancel",
+            icon=":material/stop_circle:",
+            key=f"cancel_{record.run_id}",
+            on_click=_ask_to_stop,
+            args=(record,),
+        )
+        return
+    column.caption("Stopping…")
+    forced = st.session_state.get(_FORCED, {}).get(record.run_id)
+    if forced is not None:
+        st.warning(" ".join(["It is being stopped by force.", *map(escape_markdown, forced)]))
+        return
+    words, button = st.columns([5, 1.4], vertical_alignment="center")
+    words.warning(
+        "This run has been asked to stop. It does so after the present batch and keeps what it has done; a slow batch "
+        "or a checkpoint being saved takes its time. Stopping it by force loses all work that is not saved."
+    )
+    button.button(
+        "Stop by force",
+        icon=":material/dangerous:",
+        key=f"force_{record.run_id}",
+        on_click=_stop_by_force,
+        args=(record,),
+    )
+
+
+def _ask_to_stop(record: RunRecord) -> None:
     from kslottery_core.runs import cancel_run
 
-    if record.cancel_requested:
-        column.caption("Stopping…")
-    elif column.button("Cancel", icon=":material/stop_circle:", key=f"cancel_{record.run_id}"):
+    try:
+        st.toast(escape_markdown(cancel_run(record)))
+    except KSLotteryError as problem:
+        st.toast(escape_markdown(str(problem)), icon=":material/error:")
+
+
+def _stop_by_force(record: RunRecord) -> None:
+    from kslottery_core.runs import cancel_run
+
+    told: list[str] = []  # filled by the thread, since the page does not wait for the end
+    st.session_state[_FORCED] = {**st.session_state.get(_FORCED, {}), record.run_id: told}
+
+    def stop() -> None:
         try:
-            st.toast(cancel_run(record))
+            told.append(cancel_run(record, wait=True, grace_seconds=0))
         except KSLotteryError as problem:
-            st.error(str(problem))
-            return
-        # A run that does not answer is stopped by force after a while; the page does not wait for that.
-        threading.Thread(target=cancel_run, args=(record,), kwargs={"wait": True}, daemon=True).start()
+            told.append(str(problem))
+
+    threading.Thread(target=stop, daemon=True).start()
 
 
 def _show_state(record: RunRecord) -> None:
     status = record.status
     if status.state == "queued":
-        st.info(f"This run has not begun: it {status.message}." if status.message else "This run has not begun.")
+        reason = f": it {escape_markdown(status.message)}" if status.message else ""
+        st.info(f"This run has not begun{reason}.")
     elif status.state == "running":
         phase = format_name(PHASE_NAMES, status.phase) if status.phase else "Starting"
         remaining = record.remaining_seconds
@@ -147,9 +190,9 @@ def _show_state(record: RunRecord) -> None:
             share, counted = min(1.0, status.step / status.total), f": {status.step:,} of {status.total:,}"
         else:
             share, counted = 0.0, "…"
-        st.progress(share, text=f"{phase}{counted}{ending}")
+        st.progress(share, text=f"{escape_markdown(phase)}{counted}{ending}")
         if status.message:
-            st.caption(status.message)
+            st.caption(escape_markdown(status.message))
     elif status.state in ("failed", "died", "broken"):
         st.error(_make_sentence(status.message or "It ended without saying why; the log below may tell."))
     elif status.state == "cancelled":
@@ -158,7 +201,7 @@ def _show_state(record: RunRecord) -> None:
 
 def _make_sentence(message: str) -> str:
     text = message[:1].upper() + message[1:]
-    return text if text.endswith((".", "!", "?")) else text + "."
+    return escape_markdown(text if text.endswith((".", "!", "?")) else text + ".")
 
 
 def _show_loss(record: RunRecord) -> None:
@@ -175,9 +218,10 @@ def _show_result(summary: RunSummary) -> None:
         columns = st.columns(max(4, len(summary.scores)))
         for column, score in zip(columns, summary.scores, strict=False):
             column.metric(
-                f"{score.metric}, {score.extraction}",
+                escape_markdown(f"{score.metric}, {score.extraction}"),
                 f"{score.value:.1f}",
-                help=f"Signature: {score.signature}. Decoding: {score.decoding}. {score.sentences:,} sentences.",
+                help=f"Signature: {format_code(score.signature)}. Decoding: {format_code(score.decoding)}. "
+                f"{score.sentences:,} sentences.",
             )
     else:
         st.caption("No score: the run was not tested, or not to its end.")
@@ -190,7 +234,7 @@ def _show_result(summary: RunSummary) -> None:
     )
     st.caption(" · ".join(f"{label}: {value}" for label, value in costs))
     for note in summary.notes:
-        st.caption(note)
+        st.caption(escape_markdown(note))
     if summary.scores:
         show_link("compare", "Compare with other runs")
 
@@ -202,13 +246,18 @@ def _show_details(record: RunRecord) -> None:
             st.caption("The file that says it cannot be read.")
             return
         texts = [
-            f"{label}: `{corpus.path}` ({corpus.source} to {corpus.target})"
+            f"{label}: {format_code(corpus.path)} ({escape_markdown(f'{corpus.source} to {corpus.target}')})"
             for label, corpus in (("Training text", spec.train), ("Test text", spec.test))
             if corpus is not None
         ]
         ticket = [] if spec.ticket is None else [f"Ticket: {spec.ticket.size:,} tokens"]
-        tuned = [] if spec.after is None else [f"Tuned model: `{spec.after}`"]
-        lines = [f"Base model: `{spec.model}`", *tuned, *ticket, *texts, f"Folder of the run: `{record.folder}`"]
+        tuned = [] if spec.after is None else [_describe_model("Tuned model", spec.after, spec.after_revision)]
+        base = _describe_model("Base model", spec.model, spec.revision)
+        lines = [base, *tuned, *ticket, *texts, f"Folder of the run: {format_code(str(record.folder))}"]
         st.markdown("\n".join(f"- {line}" for line in lines))
         st.markdown("Prompt")
         st.code(spec.prompt, language=None)
+
+
+def _describe_model(label: str, source: str, revision: str | None) -> str:
+    return f"{label}: {format_code(source)}" + ("" if revision is None else f", revision {format_code(revision)}")

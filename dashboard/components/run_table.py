@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.run_summary import RunSummary, list_measures
-from dashboard.wording import METHOD_NAMES, format_name
+from dashboard.wording import METHOD_NAMES, escape_markdown, format_name
 
 _SHORT_EXTRACTIONS = {"whole output": "whole", "first line": "line 1"}
 _COST_COLUMNS = ("Trained parameters", "Tuning (s)", "All in all (s)", "Peak memory (MB)", "Saved (kB)")
@@ -59,7 +59,9 @@ def show_run_table(runs: Sequence[RunSummary], key: str) -> None:
     for metric, extraction in list_measures(runs):
         column = f"{metric}, {extraction}"
         short = f"{metric} {_SHORT_EXTRACTIONS.get(extraction, extraction)}"
-        config[column] = number(short, format="%.1f", width=88, help=f"{metric} of the {extraction}, 0 to 100")
+        config[column] = number(
+            short, format="%.1f", width=88, help=escape_markdown(f"{metric} of the {extraction}, 0 to 100")
+        )
     config["Outputs that stop (%)"] = number("Stop (%)", format="%.0f", width=66, help="Outputs that end by themselves")
     config["Tuning (s)"] = number(format="%.1f", width=92)
     config["All in all (s)"] = number(format="%.1f", width=92, help="From the device to the end")

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from dashboard import session
-from dashboard.wording import KIND_NAMES, format_name, format_noun
-
-SEARCH_MODES = ("Text", "Token id", "Regular expression")
+from dashboard.session import SEARCH_MODES, TokenFilter
+from dashboard.wording import KIND_NAMES, format_name, format_noun, shorten
 
 COLUMNS = {
     "token_id": "Id",
@@ -30,17 +29,14 @@ COLUMNS = {
 }
 
 _TABLE_HEIGHT = 420
-
-
-@dataclass(frozen=True)
-class TokenFilter:
-    """What the person wants to see of the table."""
-
-    search: str = ""
-    mode: str = SEARCH_MODES[0]
-    winners_only: bool = False
-    changed_only: bool = False
-    kinds: tuple[str, ...] = ()
+_LONGEST_RANGE = 1_000_000
+_WIDGETS = {
+    "search": "token_search",
+    "mode": "token_search_mode",
+    "kinds": "token_kinds",
+    "winners_only": "token_winners_only",
+    "changed_only": "token_changed_only",
+}
 
 
 class TokenFilterError(ValueError):
@@ -51,15 +47,16 @@ def filter_tokens(table: pd.DataFrame, wanted: TokenFilter) -> pd.DataFrame:
     """The rows of the token table that pass. Raises TokenFilterError for a bad regular expression or id."""
     keep = np.ones(len(table), dtype=bool)
     search = wanted.search
-    if search.strip() and wanted.mode == "Token id":
+    if search.strip() and wanted.mode == "id":
         keep &= table["token_id"].isin(_read_ids(search)).to_numpy()
-    elif search.strip() and wanted.mode == "Regular expression":
+    elif search.strip() and wanted.mode == "pattern":
         try:
             pattern = re.compile(search)
-        except re.error as problem:
-            place = "" if problem.pos is None else f" at character {problem.pos + 1}"
+        except (re.error, OverflowError, RecursionError) as problem:
+            reason = problem.msg if isinstance(problem, re.error) else "it is too large"
+            place = f" at character {problem.pos + 1}" if isinstance(problem, re.error) and problem.pos else ""
             raise TokenFilterError(
-                f"{search!r} is no regular expression: {problem.msg}{place}. To search for the signs themselves, "
+                f"{shorten(search)!r} is no regular expression: {reason}{place}. To search for the signs themselves, "
                 "choose Text."
             ) from None
         keep &= np.fromiter((pattern.search(token) is not None for token in table["token"]), bool, len(table))
@@ -80,34 +77,53 @@ def _read_ids(search: str) -> list[int]:
     ids = []
     for part in re.split(r"[\s,;]+", search.strip()):
         low, dash, high = part.partition("-")
-        if not (low.isdecimal() and (not dash or high.isdecimal())):
+        first, last = session.read_token_id(low), session.read_token_id(high if dash else low)
+        if first is None or last is None:
             raise TokenFilterError(
-                f"{part!r} is no token id; expected numbers such as 13, 278 or a range such as 3-20."
+                f"{shorten(part)!r} is no token id; expected numbers such as 13, 278 or a range such as 3-20."
             )
-        ids.extend(range(int(low), min(int(high), int(low) + 1_000_000) + 1) if dash else [int(low)])
+        ids.extend(range(first, min(last, first + _LONGEST_RANGE) + 1))
     return ids
 
 
 def show_token_filter(table: pd.DataFrame) -> TokenFilter:
-    """The search field and the filters."""
-    search, mode, kinds, switches = st.columns([3, 2, 3, 2], vertical_alignment="bottom")
-    text = search.text_input(
-        "Search", key="token_search", placeholder="the, 13, ^␣[A-Z]", type="search", persist_state="session"
-    )
-    chosen_mode = mode.selectbox("Search in", SEARCH_MODES, key="token_search_mode", persist_state="session")
+    """The search field and the filters; each writes the session's choice, so that the address restores them."""
+    wanted = session.get_choice().token_filter
     present = [kind for kind in KIND_NAMES if (table["kind"] == kind).any()]
-    chosen_kinds = kinds.multiselect(
+    wanted = replace(wanted, kinds=tuple(kind for kind in wanted.kinds if kind in present))
+    for field_name, key in _WIDGETS.items():
+        value = getattr(wanted, field_name)
+        st.session_state[key] = list(value) if field_name == "kinds" else value
+    search, mode, kinds, switches = st.columns([3, 2, 3, 2], vertical_alignment="bottom")
+    search.text_input(
+        "Search", key=_WIDGETS["search"], placeholder="the, 13, ^␣[A-Z]", type="search", on_change=_take_filter
+    )
+    mode.selectbox(
+        "Search in",
+        list(SEARCH_MODES),
+        format_func=SEARCH_MODES.__getitem__,
+        key=_WIDGETS["mode"],
+        on_change=_take_filter,
+    )
+    kinds.multiselect(
         "Kinds",
         present,
         format_func=lambda kind: format_name(KIND_NAMES, kind),
-        key="token_kinds",
+        key=_WIDGETS["kinds"],
         placeholder="All kinds",
-        persist_state="session",
+        on_change=_take_filter,
     )
     with switches:
-        winners_only = st.toggle("Winners only", key="token_winners_only", persist_state="session")
-        changed_only = st.toggle("Changed only", key="token_changed_only", persist_state="session")
-    return TokenFilter(text or "", chosen_mode, winners_only, changed_only, tuple(chosen_kinds))
+        st.toggle("Winners only", key=_WIDGETS["winners_only"], on_change=_take_filter)
+        st.toggle("Changed only", key=_WIDGETS["changed_only"], on_change=_take_filter)
+    return wanted
+
+
+def _take_filter() -> None:
+    values = {field_name: st.session_state[key] for field_name, key in _WIDGETS.items()}
+    session.set_token_filter(
+        TokenFilter(**{**values, "search": values["search"] or "", "kinds": tuple(values["kinds"])})
+    )
 
 
 def build_display(table: pd.DataFrame) -> pd.DataFrame:

@@ -2,10 +2,22 @@
 
 from dashboard.figures.comparison import ScoreBars, score_bar_figure, summarise_scores
 from dashboard.figures.run import LossCurve, loss_curve_figure, summarise_loss
+from dashboard.figures.summary import (
+    PairNumbers,
+    TicketChange,
+    TicketNeighbours,
+    TicketNumbers,
+    find_least_level,
+    summarise_change,
+    summarise_neighbours,
+    summarise_pair,
+    summarise_ticket,
+)
 from dashboard.figures.ticket import (
     StatisticHistogram,
     TicketCurveSummary,
     statistic_histogram_figure,
+    summarise_result,
     summarise_statistics,
     summarise_ticket_curve,
     ticket_curve_figure,
@@ -19,18 +31,28 @@ from dashboard.figures.token import (
 
 __all__ = [
     "LossCurve",
+    "PairNumbers",
     "RowHistogram",
     "ScoreBars",
     "StatisticHistogram",
+    "TicketChange",
     "TicketCurveSummary",
+    "TicketNeighbours",
+    "TicketNumbers",
+    "find_least_level",
     "loss_curve_figure",
     "row_histogram_figure",
     "score_bar_figure",
     "statistic_histogram_figure",
+    "summarise_change",
     "summarise_loss",
+    "summarise_neighbours",
+    "summarise_pair",
+    "summarise_result",
     "summarise_row_histogram",
     "summarise_scores",
     "summarise_statistics",
+    "summarise_ticket",
     "summarise_ticket_curve",
     "ticket_curve_figure",
     "token_cdf_figure",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,25 +45,31 @@ def score_bar_figure(summary: ScoreBars) -> go.Figure:
     figure = go.Figure()
     figure.add_bar(
         x=summary.values,
-        y=summary.labels,
+        y=[_escape(label) for label in summary.labels],
         orientation="h",
         marker={"color": [colours.get(method, BEFORE) for method in summary.methods]},
         text=[f"{value:.1f}" for value in summary.values],
         textposition="outside",
         cliponaxis=False,
-        customdata=summary.signatures,
+        customdata=[_escape(signature) for signature in summary.signatures],
         hovertemplate="%{y}: %{x:.2f}<br>%{customdata}<extra></extra>",
-        name=summary.metric,
+        name=_escape(summary.metric),
         showlegend=False,
     )
     style_figure(
         figure,
-        x_title=f"{summary.metric} (0 to 100, higher is closer to the reference)",
+        x_title=f"{_escape(summary.metric)} (0 to 100, higher is closer to the reference)",
         y_title="",
         height=140 + 38 * max(len(summary.labels), 1),
         bargap=0.35,
     )
     figure.update_layout(margin={"t": 16, "l": 16, "r": 48})
     figure.update_xaxes(range=[0, max(1.1 * max(summary.values, default=0), 5)])
-    figure.update_yaxes(autorange="reversed", automargin=True, showgrid=False)
+    # A category axis, or runs named after numbers or dates would be placed like those.
+    figure.update_yaxes(type="category", autorange="reversed", automargin=True, showgrid=False)
     return figure
+
+
+def _escape(text: str) -> str:
+    """Plotly draws some HTML, links among it; a name is only text."""
+    return html.escape(text, quote=False)

@@ -12,7 +12,11 @@ from dashboard.figures.palette import AFTER, NEUTRAL, WINNER, style_figure
 from dashboard.wording import format_noun, format_number
 
 if TYPE_CHECKING:
+    from kslottery_core.ks import KSResult
     from kslottery_core.tickets import TicketCurve
+
+
+_LEAST_SHOWN = 1e-14  # where the axis of alpha begins at the latest: a little below the least alpha one can choose
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,11 @@ def summarise_statistics(
         threshold=None if least_count is None else least_count / width,
         unchanged=unchanged,
     )
+
+
+def summarise_result(result: KSResult, least_count: int | None) -> StatisticHistogram:
+    """The histogram of a whole comparison, without the tokens whose row did not change."""
+    return summarise_statistics(result.histogram, result.vocabulary_size - result.changed_count, least_count)
 
 
 def statistic_histogram_figure(summary: StatisticHistogram) -> go.Figure:
@@ -113,9 +122,10 @@ class TicketCurveSummary:
 def summarise_ticket_curve(
     curve: TicketCurve, significance_level: float, size: int, vocabulary_size: int
 ) -> TicketCurveSummary:
-    """The part of the curve that a log axis can show, thinned to at most 2,000 steps without moving its ends."""
-    levels, sizes = np.asarray(curve.significance_levels, float), np.asarray(curve.sizes)
-    visible = (levels > 0) & (levels <= 1) & (sizes > 0)
+    """The curve as a log axis can show it, thinned to at most 2,000 steps without moving its ends."""
+    # A p of 0 has underflowed; a log axis has no place for it, so it stands at the smallest number above 0.
+    levels, sizes = np.maximum(curve.significance_levels, np.finfo(float).tiny), np.asarray(curve.sizes)
+    visible = (levels <= 1) & (sizes > 0)
     levels, sizes = levels[visible], sizes[visible]
     if len(levels) > 2000:
         kept = np.unique(np.linspace(0, len(levels) - 1, 2000).round().astype(int))
@@ -126,7 +136,7 @@ def summarise_ticket_curve(
 def ticket_curve_figure(summary: TicketCurveSummary) -> go.Figure:
     """The ticket's size against alpha as exact steps on log axes; the present alpha is marked."""
     figure = go.Figure()
-    least_shown = 1e-12
+    least_shown = _LEAST_SHOWN
     if len(summary.significance_levels):
         levels, sizes = summary.significance_levels, summary.sizes
         figure.add_scatter(
@@ -137,7 +147,7 @@ def ticket_curve_figure(summary: TicketCurveSummary) -> go.Figure:
             name="Tokens in the ticket",
             hovertemplate="from α = %{x:.3g}<br>%{y:,} tokens<extra></extra>",
         )
-        least_shown = max(1e-14, min(float(levels[0]), summary.significance_level) / 3)
+        least_shown = max(_LEAST_SHOWN, min(float(levels[0]), summary.significance_level) / 3)
     figure.add_vline(x=summary.significance_level, line={"color": AFTER, "dash": "dash", "width": 2})
     figure.add_scatter(
         x=[summary.significance_level],

@@ -9,18 +9,20 @@ import streamlit as st
 from dashboard import loaders, session
 from dashboard.components.alpha_control import show_alpha_control
 from dashboard.components.empty_ticket import show_empty_ticket
+from dashboard.components.metric_row import ShownNumber, show_metric_row
 from dashboard.components.navigation import open_page
 from dashboard.components.pair_header import load_shown_comparison, show_pair_line
 from dashboard.components.run_form import OPEN_FORM
 from dashboard.components.ticket_changes import show_ticket_changes
 from dashboard.figures import (
     statistic_histogram_figure,
-    summarise_statistics,
+    summarise_result,
+    summarise_ticket,
     summarise_ticket_curve,
     ticket_curve_figure,
 )
 from dashboard.loaders import Comparison, SelectedTicket
-from dashboard.wording import NOT_MEASURED, format_count, format_noun, format_share
+from dashboard.wording import escape_markdown, format_count, format_noun, format_share
 
 
 def render() -> None:
@@ -42,45 +44,33 @@ def render() -> None:
 
 
 def _show_numbers(comparison: Comparison, selection: SelectedTicket) -> None:
-    result, pair, ticket = comparison.result, comparison.pair, selection.ticket
-    parameters = ticket.size * result.width
-    embedding = result.vocabulary_size * result.width
-    whole = loaders.load_parameter_count(pair.before)
-    share_of_model = NOT_MEASURED if whole is None else format_share(parameters, whole)
-    numbers = st.columns(4)
-    numbers[0].metric(
-        "Tokens in the ticket",
-        format_count(ticket.size),
-        delta=f"{format_share(ticket.size, result.vocabulary_size)} of {result.vocabulary_size:,}",
-        delta_color="off",
-        delta_arrow="off",
-        border=True,
-    )
-    numbers[1].metric(
-        "Wins from D",
-        "never" if ticket.least_count is None else f"{ticket.least_count / result.width:.4f}",
-        delta="no D suffices"
-        if ticket.least_count is None
-        else f"{ticket.least_count:,} of {result.width:,} coordinates",
-        delta_color="off",
-        delta_arrow="off",
-        border=True,
-    )
-    numbers[2].metric(
-        "Parameters to train",
-        format_count(parameters),
-        delta=f"{format_share(parameters, embedding)} of embedding",
-        delta_color="off",
-        delta_arrow="off",
-        border=True,
-    )
-    numbers[3].metric(
-        "Share of the whole model",
-        share_of_model,
-        delta="its size is in no file here" if whole is None else f"of {whole:,} parameters",
-        delta_color="off",
-        delta_arrow="off",
-        border=True,
+    result, ticket = comparison.result, selection.ticket
+    whole = loaders.load_parameter_count(comparison.pair.before)
+    numbers = summarise_ticket(ticket.size, ticket.least_count, result.width, result.vocabulary_size, whole)
+    least = numbers.least_statistic
+    show_metric_row(
+        [
+            ShownNumber(
+                "Tokens in the ticket",
+                format_count(numbers.size),
+                f"{format_share(numbers.size, result.vocabulary_size)} of {result.vocabulary_size:,}",
+            ),
+            ShownNumber(
+                "Wins from D",
+                "never" if least is None else f"{least:.4f}",
+                "no D suffices" if least is None else f"{ticket.least_count:,} of {result.width:,} coordinates",
+            ),
+            ShownNumber(
+                "Parameters to train",
+                format_count(numbers.parameters),
+                f"{format_share(numbers.parameters, numbers.embedding_parameters)} of embedding",
+            ),
+            ShownNumber(
+                "Share of the whole model",
+                format_share(numbers.parameters, whole),
+                "its size is in no file here" if whole is None else f"of {whole:,} parameters",
+            ),
+        ]
     )
 
 
@@ -98,9 +88,7 @@ def _show_figures(comparison: Comparison, selection: SelectedTicket) -> None:
         st.plotly_chart(ticket_curve_figure(curve), key="alpha_curve", alt="Number of winning tokens against alpha")
     with right:
         st.subheader("Where the threshold lies")
-        histogram = summarise_statistics(
-            result.histogram, result.vocabulary_size - result.changed_count, selection.ticket.least_count
-        )
+        histogram = summarise_result(result, selection.ticket.least_count)
         st.plotly_chart(
             statistic_histogram_figure(histogram), key="alpha_histogram", alt="Tokens by D with the threshold of D"
         )
@@ -119,7 +107,7 @@ def _show_meaning(comparison: Comparison) -> None:
     if alpha.correction == "none":
         disagreement = describe_method_disagreement(comparison.result, alpha.significance_level)
         if disagreement:
-            st.caption(disagreement)
+            st.caption(escape_markdown(disagreement))
 
 
 def _show_ticket(comparison: Comparison, selection: SelectedTicket) -> None:

@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import loaders, session
+from dashboard.components.csv_file import build_csv
 from dashboard.components.navigation import show_link
 from dashboard.components.output_table import show_outputs
 from dashboard.components.run_table import build_comparison_rows, show_run_table
@@ -18,7 +19,7 @@ from dashboard.run_summary import (
     list_measures,
     summarise_run,
 )
-from dashboard.wording import format_noun
+from dashboard.wording import escape_markdown, format_code, format_noun, shorten
 from kslottery_core.errors import KSLotteryError
 
 
@@ -30,7 +31,7 @@ def render() -> None:
             record.run_id: record for record in loaders.load_run_store().list() if record.status.state == "finished"
         }
     except KSLotteryError as problem:
-        st.error(str(problem))
+        st.error(escape_markdown(str(problem)))
         return
     if not records:
         st.info(
@@ -56,7 +57,7 @@ def render() -> None:
         show_run_table(unscored, "runs_without_score")
     st.download_button(
         "All of this as CSV",
-        data=pd.DataFrame(build_comparison_rows(chosen, with_signatures=True)).to_csv(index=False).encode("utf-8"),
+        data=build_csv(pd.DataFrame(build_comparison_rows(chosen, with_signatures=True))),
         file_name="runs.csv",
         mime="text/csv",
         icon=":material/download:",
@@ -90,19 +91,24 @@ def _choose_measure(runs: list[RunSummary]) -> tuple[str, str] | None:
     measures = list_measures(runs)
     if not measures:
         return None
-    return st.selectbox(
+    names = {f"{metric}, {extraction}": (metric, extraction) for metric, extraction in measures}
+    wanted = session.get_choice().measure
+    if wanted is not None and wanted not in names:
+        st.caption(f"No run here has the score {format_code(shorten(wanted))}.")
+    st.session_state["compared_measure"] = wanted if wanted in names else next(iter(names))
+    chosen = st.selectbox(
         "Score to show",
-        measures,
-        format_func=lambda measure: f"{measure[0]}, {measure[1]}",
+        list(names),
         key="compared_measure",
-        persist_state="session",
+        on_change=lambda: session.set_measure(st.session_state["compared_measure"]),
     )
+    return names[chosen]
 
 
 def _show_group(group: RunGroup, number: int, measure: tuple[str, str] | None, *, several: bool) -> None:
     title = f"Test {number + 1}: {group.test_name}" if several else f"Test: {group.test_name}"
-    st.subheader(title)
-    st.caption(f"{format_noun(group.sentences, 'sentence')}, decoding: {group.decoding}")
+    st.subheader(escape_markdown(title))
+    st.caption(f"{format_noun(group.sentences, 'sentence')}, decoding: {escape_markdown(group.decoding)}")
     if measure is not None:
         _show_bars(group, number, measure)
     show_run_table(group.runs, f"comparison_{number}")
@@ -117,7 +123,7 @@ def _show_bars(group: RunGroup, number: int, measure: tuple[str, str]) -> None:
         if score is not None:
             by_signature.setdefault(score.signature, []).append((run.name, run.method, score.value, score.signature))
     if not by_signature:
-        st.caption(f"No run of this test has {measure[0]} of the {measure[1]}.")
+        st.caption(f"No run of this test has {escape_markdown(f'{measure[0]} of the {measure[1]}')}.")
     if len(by_signature) > 1:
         st.warning("These scores were computed by different rules (their signatures differ), so they stand apart.")
     for place, rows in enumerate(by_signature.values()):
@@ -145,4 +151,4 @@ def _show_signatures(group: RunGroup) -> None:
         pd.DataFrame(rows), hide_index=True, column_config={"Value": st.column_config.NumberColumn(format="%.2f")}
     )
     for note in dict.fromkeys(note for run in group.runs for note in run.notes):
-        st.caption(note)
+        st.caption(escape_markdown(note))

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-import numpy as np
 import streamlit as st
 
 from dashboard import loaders, session
 from dashboard.components.empty_ticket import show_empty_ticket
+from dashboard.components.metric_row import ShownNumber, show_metric_row
 from dashboard.components.navigation import show_link
 from dashboard.components.pair_header import load_shown_comparison
 from dashboard.components.pair_picker import show_pair_picker
-from dashboard.figures import statistic_histogram_figure, summarise_statistics
+from dashboard.figures import statistic_histogram_figure, summarise_pair, summarise_result
 from dashboard.loaders import Comparison, SelectedTicket
-from dashboard.wording import format_count, format_noun, format_number, format_seconds, format_share
+from dashboard.wording import (
+    TIED_DEFAULT,
+    escape_markdown,
+    format_code,
+    format_count,
+    format_noun,
+    format_number,
+    format_seconds,
+    format_share,
+)
 
 
 def render() -> None:
@@ -37,43 +46,30 @@ def render() -> None:
 
 def _show_numbers(comparison: Comparison, selection: SelectedTicket) -> None:
     result, alpha = comparison.result, session.get_choice().alpha
-    largest = float(result.statistics.max())
-    # Equal D is broken by the larger L2 shift, as in the table of tokens.
-    furthest = int(np.where(result.counts == result.counts.max(), result.l2_shift, -1.0).argmax())
-    top = comparison.pair.tokens[furthest] if result.counts[furthest] else None
-    numbers = st.columns(4)
-    numbers[0].metric(
-        "Tokens compared",
-        format_count(result.vocabulary_size),
-        delta=f"{format_count(result.width)} values a row",
-        delta_color="off",
-        delta_arrow="off",
-        border=True,
-    )
-    numbers[1].metric(
-        "Rows changed",
-        format_count(result.changed_count),
-        delta=format_share(result.changed_count, result.vocabulary_size),
-        delta_color="off",
-        delta_arrow="off",
-        border=True,
-    )
-    numbers[2].metric(
-        "Largest D",
-        format_number(largest),
-        delta=None if top is None else f"token {top}",
-        delta_color="off",
-        delta_arrow="off",
-        border=True,
-        help="D is the largest gap between the distributions of a row's values before and after: 0 is none, 1 all.",
-    )
-    numbers[3].metric(
-        f"Winning tokens at α = {format_number(alpha.significance_level, 6)}",
-        format_count(selection.ticket.size),
-        delta=format_share(selection.ticket.size, result.vocabulary_size),
-        delta_color="off",
-        delta_arrow="off",
-        border=True,
+    numbers = summarise_pair(result)
+    furthest = numbers.furthest_token_id
+    show_metric_row(
+        [
+            ShownNumber(
+                "Tokens compared", format_count(result.vocabulary_size), f"{format_count(result.width)} values a row"
+            ),
+            ShownNumber(
+                "Rows changed",
+                format_count(result.changed_count),
+                format_share(result.changed_count, result.vocabulary_size),
+            ),
+            ShownNumber(
+                "Largest D",
+                format_number(numbers.largest_statistic),
+                None if furthest is None else f"token {comparison.pair.tokens[furthest]}",
+                "D is the largest gap between the distributions of a row's values before and after: 0 is none, 1 all.",
+            ),
+            ShownNumber(
+                f"Winning tokens at α = {format_number(alpha.significance_level, 6)}",
+                format_count(selection.ticket.size),
+                format_share(selection.ticket.size, result.vocabulary_size),
+            ),
+        ]
     )
 
 
@@ -97,11 +93,10 @@ def _explain_changes(comparison: Comparison) -> None:
             f"**Every row changed.** {reason} A changed row alone says little here; judge by D, and compare with "
             "an after checkpoint where only the embeddings were tuned, with the output layer kept apart."
         )
-    elif pair.tied:
+    if pair.tied:
         st.info(
             "**This model is tied**: one matrix serves as input embedding and as output layer. Training it moves "
-            "every row a little through the output. As in the paper, runs started here tune the input rows only "
-            "and keep the output layer as it was."
+            f"every row a little through the output. {TIED_DEFAULT}"
         )
 
 
@@ -110,9 +105,7 @@ def _show_overview(comparison: Comparison, selection: SelectedTicket) -> None:
     if result.changed_count == 0:
         return
     st.subheader("How far the tokens moved")
-    summary = summarise_statistics(
-        result.histogram, result.vocabulary_size - result.changed_count, selection.ticket.least_count
-    )
+    summary = summarise_result(result, selection.ticket.least_count)
     st.plotly_chart(
         statistic_histogram_figure(summary),
         key="pair_histogram",
@@ -142,7 +135,7 @@ def _show_details(comparison: Comparison) -> None:
         sides = st.columns(2)
         for column, title, side in ((sides[0], "Before", pair.before), (sides[1], "After", pair.after)):
             column.markdown(
-                f"**{title}**  \n`{side.source}`  \nTensor `{side.parameter}`  \n"
+                f"**{title}**  \n{format_code(side.source)}  \nTensor {format_code(side.parameter)}  \n"
                 f"{side.shape[0]:,} rows of {side.shape[1]:,} values, stored as {side.dtype}"
             )
         extra = [
@@ -159,4 +152,4 @@ def _show_details(comparison: Comparison) -> None:
             *pair.notes,
             *result.notes,
         ]
-        st.markdown("\n".join(f"- {line}" for line in lines))
+        st.markdown("\n".join(f"- {escape_markdown(line)}" for line in lines))

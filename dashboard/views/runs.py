@@ -8,6 +8,7 @@ from dashboard import loaders, session
 from dashboard.components.pair_header import load_shown_comparison
 from dashboard.components.run_form import OPEN_FORM, show_run_form
 from dashboard.components.run_monitor import choose_run, show_run
+from dashboard.wording import escape_markdown
 from kslottery_core.errors import KSLotteryError
 
 _POLL_SECONDS = 1.5
@@ -23,7 +24,7 @@ def render() -> None:
     try:
         records = loaders.load_run_store().list()
     except KSLotteryError as problem:
-        st.error(str(problem))
+        st.error(escape_markdown(str(problem)))
         return
     wanted_open = st.session_state.pop(OPEN_FORM, None)
     if wanted_open is not None or "run_form" not in st.session_state:
@@ -49,7 +50,11 @@ def _find_comparison() -> loaders.Comparison | None:
 
 
 def _watch(was_live: bool) -> None:
-    records = loaders.load_run_store().list()
+    try:
+        records = loaders.load_run_store().list()
+    except KSLotteryError as problem:
+        st.error(escape_markdown(str(problem)))
+        return
     if not records:
         st.info("No run yet. Start one above: score the base model first, and then tune a ticket to set beside it.")
         return

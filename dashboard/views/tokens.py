@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard import loaders, session
+from dashboard.components.csv_file import build_csv
 from dashboard.components.pair_header import load_shown_comparison, show_pair_line
 from dashboard.components.token_story import show_token_story
 from dashboard.components.token_table import (
@@ -16,7 +17,7 @@ from dashboard.components.token_table import (
     show_token_table,
 )
 from dashboard.loaders import Comparison, SelectedTicket
-from dashboard.wording import format_noun
+from dashboard.wording import escape_markdown, format_noun
 from kslottery_core.errors import KSLotteryError
 
 _MOST_STORIES = 6
@@ -36,7 +37,7 @@ def render() -> None:
     try:
         shown = filter_tokens(table, wanted)
     except TokenFilterError as problem:
-        st.error(str(problem))
+        st.error(escape_markdown(str(problem)))
         return
     if len(shown):
         show_token_table(shown, len(table))
@@ -44,7 +45,7 @@ def render() -> None:
         st.info("No token passes the search and the filters. Clear the search or switch a filter off.")
     st.download_button(
         "All tokens as CSV",
-        data=lambda: build_display(table).to_csv(index=False).encode("utf-8"),
+        data=lambda: build_csv(build_display(table)),
         file_name="tokens.csv",
         mime="text/csv",
         icon=":material/download:",
@@ -75,4 +76,4 @@ def _show_stories(comparison: Comparison, selection: SelectedTicket) -> None:
         try:
             show_token_story(comparison, selection, token_id)
         except KSLotteryError as problem:
-            st.error(str(problem))
+            st.error(escape_markdown(str(problem)))

@@ -22,6 +22,7 @@ WHOLE_MATRIX = ("modules_to_save.weight", "base_layer.weight", "weight")
 
 
 def read_adapter_config(folder: Path) -> dict[str, Any]:
+    """The settings in adapter_config.json. Raises CheckpointError for a file that is missing or holds none."""
     config = load_json(folder / ADAPTER_CONFIG, CheckpointError)
     if not isinstance(config, dict):
         raise CheckpointError(f"{folder / ADAPTER_CONFIG}: expected the settings of a PEFT adapter, found {config!r}.")
@@ -29,6 +30,7 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
 
 
 def find_adapter_base(folder: Path) -> tuple[str, str | None]:
+    """(source, revision) of the adapter's base model. Raises CheckpointError when its settings name none."""
     config = read_adapter_config(folder)
     return resolve_base(config.get("base_model_name_or_path"), config.get("revision"), folder, ADAPTER_CONFIG)
 
@@ -62,12 +64,16 @@ def open_adapter(source: str, folder: Path, open_base: OpenBase) -> EmbeddingMat
         model_folder=folder,
         load_token_table=(lambda: load_token_table(folder)) if own_tokenizer else base.load_token_table,
         find_tied=lambda: base.tied,
+        find_parameter_count=base.find_parameter_count,
         notes=(*base.notes, note),
     )
 
 
 def find_adapter_vocabulary(folder: Path, module: str) -> int | None:
-    """V of the whole matrix that the adapter stores for the embedding `module`, None when it stores none."""
+    """V of the whole matrix that the adapter stores for the embedding `module`, None when it stores none.
+
+    Raises CheckpointError for weights that cannot be read.
+    """
     weights = _open_adapter_weights(str(folder), folder)
     parts = {} if weights is None else _collect_parts(weights.names, module)
     whole = next((parts[ending] for ending in WHOLE_MATRIX if ending in parts), None)

@@ -11,20 +11,24 @@ from kslottery_core.errors import CheckpointError
 
 @dataclass(frozen=True)
 class Architecture:
-    """What the model calls its two embeddings, and what saved files call them; `tied` is what its config asks for."""
+    """What the model calls its two embeddings, and what saved files call them; `tied` is what its config asks for.
+
+    `input_shape` is (V, d). `parameter_count` counts every parameter of the built model, a shared one once.
+    """
 
     input_names: tuple[str, ...]
     input_shape: tuple[int, int]
     output_names: tuple[str, ...]
     prefix: str
     tied: bool
+    parameter_count: int
 
     def find_input(self, names: Sequence[str]) -> str | None:
-        """The input embedding among a checkpoint's tensor names."""
+        """The input embedding among a checkpoint's tensor names, None when it is not there."""
         return match_tensor_name(self.input_names, self.prefix, names)
 
     def find_output(self, names: Sequence[str]) -> str | None:
-        """The output head among a checkpoint's tensor names."""
+        """The output head among a checkpoint's tensor names, None when it is not there."""
         return match_tensor_name(self.output_names, self.prefix, names)
 
 
@@ -87,6 +91,7 @@ def _describe_model(model: Any, config: Any, config_file: Path) -> Architecture:
         output_names=() if output is None else _list_names(model, output),
         prefix=model.base_model_prefix,
         tied=bool(config.get_text_config().tie_word_embeddings),
+        parameter_count=sum(parameter.numel() for parameter in model.parameters()),
     )
 
 

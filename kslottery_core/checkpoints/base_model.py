@@ -21,6 +21,7 @@ def resolve_base(name: Any, revision: Any, folder: Path, file_name: str) -> tupl
 
 
 def explain_base(folder: Path, base: str, problem: CheckpointError) -> CheckpointError:
+    """The error to raise when the base of the adapter or ticket in `folder` fails with `problem`."""
     return CheckpointError(f"{folder}: its base model {base!r} cannot be opened. {problem}")
 
 

@@ -26,6 +26,7 @@ EMBEDDING, HEAD = "token_embd.weight", "output.weight"
 PLAIN_TYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 SCALAR_FORMATS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 STRING, ARRAY = 8, 9
+DEEPEST_ARRAY = 8  # real files nest none; a damaged one could nest until Python gives up
 UNKNOWN_TOKEN, CONTROL_TOKEN, UNUSED_TOKEN = 2, 3, 5  # tokenizer.ggml.token_type
 
 
@@ -42,11 +43,14 @@ class GGUFTensor:
 
     @property
     def dtype(self) -> str:
+        """As torch names it for plain floats, else the quantisation, such as "Q4_1"."""
         return PLAIN_TYPES.get(self.type_name, self.type_name)
 
 
 @dataclass(frozen=True)
 class GGUFHeader:
+    """Everything before the tensors' content: metadata by key, tensors by name."""
+
     metadata: dict[str, Any]
     tensors: dict[str, GGUFTensor]
 
@@ -69,16 +73,18 @@ class _HeaderCursor:
     def text(self) -> str:
         return self.take(self.scalar("Q")).decode("utf-8", errors="replace")
 
-    def value(self, kind: int) -> Any:
+    def value(self, kind: int, depth: int = 0) -> Any:
         if kind == STRING:
             return self.text()
         if kind != ARRAY:
             return self.scalar(SCALAR_FORMATS[kind])
+        if depth == DEEPEST_ARRAY:
+            raise ValueError
         item, count = self.scalar("I"), self.scalar("Q")
         if item in SCALAR_FORMATS:
             code = SCALAR_FORMATS[item]
             return struct.unpack(f"<{count}{code}", self.take(count * struct.calcsize(f"<{code}")))
-        return tuple(self.value(item) for _ in range(count))
+        return tuple(self.value(item, depth + 1) for _ in range(count))
 
 
 def read_gguf_header(path: Path) -> GGUFHeader:
@@ -96,10 +102,10 @@ def _read_header(path: Path, size: int, modified: int) -> GGUFHeader:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return _parse_header(_HeaderCursor(content), path, size)
-    except (EOFError, struct.error, KeyError, ValueError, OverflowError, MemoryError):
+    except (EOFError, struct.error, KeyError, ValueError, OverflowError, MemoryError, TypeError):
         raise CheckpointError(
             f"{path}: expected a complete GGUF file (version 2 or 3, little endian), found {size:,} bytes whose header "
-            "breaks off; it is truncated or damaged, so copy or download it again."
+            "breaks off or makes no sense; it is truncated or damaged, so copy or download it again."
         ) from None
 
 
@@ -116,8 +122,19 @@ def _parse_header(cursor: _HeaderCursor, path: Path, size: int) -> GGUFHeader:
         name, dimensions = cursor.text(), cursor.scalar("I")
         sizes = struct.unpack(f"<{dimensions}Q", cursor.take(8 * dimensions))
         described.append((name, sizes, cursor.scalar("I"), cursor.scalar("Q")))
-    alignment = int(metadata.get("general.alignment", 32))
+    alignment = metadata.get("general.alignment", 32)
+    if type(alignment) is not int or alignment < 1:
+        raise CheckpointError(
+            f"{path}: expected a positive number of bytes as general.alignment, found {alignment!r}; "
+            "the header is damaged, so copy or download the file again."
+        )
     start = -(-cursor.position // alignment) * alignment
+    for name, sizes, _, _ in described:
+        if not sizes:
+            raise CheckpointError(
+                f"{path}: expected a shape for the tensor {name!r}, found one without dimensions; "
+                "the header is damaged, so copy or download the file again."
+            )
     tensors = {name: _lay_out(name, sizes, kind, start + offset) for name, sizes, kind, offset in described}
     for tensor in tensors.values():
         needed = tensor.offset + tensor.row_bytes * prod(tensor.shape[:-1])
@@ -134,24 +151,31 @@ def _lay_out(name: str, sizes: tuple[int, ...], kind: int, offset: int) -> GGUFT
 
     quantisation = GGMLQuantizationType(kind)
     block_values, block_bytes = GGML_QUANT_SIZES[quantisation]
+    if sizes[0] % block_values:
+        raise ValueError
     row_bytes = sizes[0] // block_values * block_bytes
     return GGUFTensor(name, tuple(reversed(sizes)), kind, quantisation.name, row_bytes, offset)
 
 
 @dataclass(frozen=True)
 class GGUFRows:
+    """Rows of one matrix (V, d) of a GGUF file; quantised ones come dequantised as float32."""
+
     path: Path
     tensor: GGUFTensor
 
     @property
     def shape(self) -> tuple[int, int]:
+        """(V, d)."""
         return self.tensor.shape[0], self.tensor.shape[1]
 
     @property
     def dtype(self) -> str:
+        """Stored type: a plain float's name, or the quantisation."""
         return self.tensor.dtype
 
     def read_rows(self, start: int, stop: int) -> "torch.Tensor":
+        """Rows start..stop-1, (stop - start, d). Raises CheckpointError when the file can no longer be read."""
         import numpy as np
         import torch
         from gguf.constants import GGMLQuantizationType
@@ -181,7 +205,8 @@ class GGUFRows:
 
 def open_gguf(source: str, path: Path, parameter: str | None) -> EmbeddingMatrix:
     """Open the token embedding of a GGUF file, or the matrix `parameter`. Raises CheckpointError."""
-    tensors = read_gguf_header(path).tensors
+    header = read_gguf_header(path)
+    tensors, parameter_count = header.tensors, _count_elements(header)
     name = parameter or EMBEDDING
     if name not in tensors:
         listed = ", ".join(list(tensors)[:5])
@@ -190,7 +215,7 @@ def open_gguf(source: str, path: Path, parameter: str | None) -> EmbeddingMatrix
             "name one with --parameter."
         )
     tensor = tensors[name]
-    if len(tensor.shape) != 2 or tensor.type_name.startswith("I"):
+    if len(tensor.shape) != 2 or 0 in tensor.shape or tensor.type_name.startswith("I"):
         raise CheckpointError(
             f"{path}: expected an embedding matrix of floats, found "
             f"{TensorEntry(name, tensor.shape, tensor.type_name).describe()}; name another tensor with --parameter."
@@ -212,7 +237,14 @@ def open_gguf(source: str, path: Path, parameter: str | None) -> EmbeddingMatrix
         load_token_table=_make_table_loader(path),
         find_tied=lambda: HEAD not in tensors if name == EMBEDDING else None,
         notes=notes,
+        find_parameter_count=lambda: parameter_count,
     )
+
+
+def _count_elements(header: GGUFHeader) -> int | None:
+    parts = header.metadata.get("split.count", 1)
+    # One part of a model that was split over several files lists its own tensors alone.
+    return None if parts not in (0, 1) else sum(prod(tensor.shape) for tensor in header.tensors.values())
 
 
 def _check_dequantisation(path: Path, tensor: GGUFTensor) -> None:
@@ -235,14 +267,16 @@ def _make_table_loader(path: Path) -> Callable[[], TokenTable]:
 
 def _build_token_table(metadata: dict[str, Any]) -> TokenTable:
     tokens = metadata.get("tokenizer.ggml.tokens")
-    if not tokens:
+    if not isinstance(tokens, tuple) or not tokens or not all(isinstance(token, str) for token in tokens):
         return TokenTable(note="The GGUF file holds no tokenizer, so tokens are shown by their id.")
-    kinds = metadata.get("tokenizer.ggml.token_type") or (1,) * len(tokens)
+    kinds = metadata.get("tokenizer.ggml.token_type")
+    if not isinstance(kinds, tuple) or len(kinds) != len(tokens):
+        kinds = (1,) * len(tokens)
     special = {token_id for token_id, kind in enumerate(kinds) if kind in (UNKNOWN_TOKEN, CONTROL_TOKEN)}
     for role in ("bos", "eos", "unknown", "padding", "separator", "cls", "mask"):
         token_id = metadata.get(f"tokenizer.ggml.{role}_token_id")
-        if isinstance(token_id, int) and token_id < len(tokens):
+        if isinstance(token_id, int) and 0 <= token_id < len(tokens):
             special.add(token_id)
     # Converters fill up the vocabulary with placeholders such as [PAD49152]; no text ever becomes one.
-    strings = tuple("" if kind == UNUSED_TOKEN else token for token, kind in zip(tokens, kinds, strict=False))
+    strings = tuple("" if kind == UNUSED_TOKEN else token for token, kind in zip(tokens, kinds, strict=True))
     return TokenTable(strings, frozenset(special))

@@ -6,13 +6,23 @@ from pathlib import Path
 
 from kslottery_core.errors import CheckpointError
 
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+HUB_ID = re.compile(r"(\w[\w.-]*/)?\w[\w.-]{0,95}", re.ASCII)
+FILE_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".git")
 
 
-def looks_like_hub_id(source: str) -> bool:
-    return HUB_ID.fullmatch(source) is not None and not source.endswith(
-        (".safetensors", ".bin", ".pt", ".pth", ".gguf")
+def has_hub_form(text: str) -> bool:
+    """Whether `text` is written as the hub writes ids: `org/name`, or the bare `name` of one of its early models."""
+    return HUB_ID.fullmatch(text) is not None and not (
+        "--" in text or ".." in text or text.endswith(("-", ".", *FILE_SUFFIXES))
     )
+
+
+def is_cached(repository: str) -> bool:
+    """Whether the hub's local cache holds some version of `repository`; looks at the disk alone."""
+    from huggingface_hub import constants
+
+    snapshots = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}" / "snapshots"
+    return next(snapshots.glob("*"), None) is not None
 
 
 @dataclass(eq=False)
@@ -30,6 +40,7 @@ class HubFiles:
 
     @property
     def label(self) -> str:
+        """What messages call the model: its id, with the revision if one was asked for."""
         return self.repository if self.revision is None else f"{self.repository} (revision {self.revision})"
 
     def fetch(self, name: str) -> Path | None:

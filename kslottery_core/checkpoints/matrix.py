@@ -21,12 +21,15 @@ class RowReader(Protocol):
     """Rows of one matrix (V, d) on disk; `dtype` is the name of the stored type."""
 
     @property
-    def shape(self) -> tuple[int, int]: ...
+    def shape(self) -> tuple[int, int]:
+        """(V, d)."""
 
     @property
-    def dtype(self) -> str: ...
+    def dtype(self) -> str:
+        """Name of the stored type."""
 
-    def read_rows(self, start: int, stop: int) -> "torch.Tensor": ...
+    def read_rows(self, start: int, stop: int) -> "torch.Tensor":
+        """Rows start..stop-1, (stop - start, d), in the stored dtype (float32 for quantised GGUF)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +50,7 @@ class EmbeddingMatrix:
     load_token_table: Callable[[], TokenTable]
     find_tied: Callable[[], bool | None]
     notes: tuple[str, ...] = ()
+    find_parameter_count: Callable[[], int | None] = lambda: None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -65,6 +69,7 @@ class EmbeddingMatrix:
 
     @cached_property
     def token_table(self) -> TokenTable:
+        """The tokenizer's strings and special ids, or why there are none; read when first asked for."""
         return self.load_token_table()
 
     @property
@@ -74,6 +79,7 @@ class EmbeddingMatrix:
 
     @property
     def special_token_ids(self) -> frozenset[int]:
+        """Ids that the tokenizer marks special or gives a role; empty without a tokenizer."""
         return self.token_table.special_ids
 
     def read_rows(self, start: int, stop: int) -> "torch.Tensor":
@@ -112,7 +118,10 @@ class EmbeddingMatrix:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of dtype name, shape and every row's bytes. Reads the whole matrix once, block by block."""
+        """SHA-256 (hex) of dtype name, shape and every row's bytes. Reads the whole matrix once, block by block.
+
+        Raises CheckpointError when a file can no longer be read.
+        """
         digest = hashlib.sha256(f"{self.dtype} {self.shape[0]} {self.shape[1]}\n".encode())
         block = max(1, BLOCK_BYTES // (self.shape[1] * 4))
         for start in range(0, self.shape[0], block):
@@ -131,6 +140,15 @@ class EmbeddingMatrix:
             except OSError:
                 digest.update(f"\n{path}\0gone".encode())
         return digest.hexdigest()
+
+
+def count_parameters(matrix: EmbeddingMatrix) -> int | None:
+    """Number of parameters of the whole model that the matrix belongs to; None where nothing describes a whole model.
+
+    No weight is read: config.json describes the model (a matrix that input and output share counts once), a GGUF's
+    header lists its tensors, an adapter or a tuned ticket counts its base.
+    """
+    return matrix.find_parameter_count()
 
 
 def _group_runs(sorted_ids: list[int]) -> list[tuple[int, int]]:

@@ -1,7 +1,5 @@
 """Load a whole causal language model and its tokenizer from any kind of source."""
 
-import contextlib
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -9,10 +7,11 @@ from kslottery_core.checkpoints.adapter import find_adapter_base, find_adapter_v
 from kslottery_core.checkpoints.base_model import explain_base
 from kslottery_core.checkpoints.hub import HubFiles
 from kslottery_core.checkpoints.opening import DEEPEST_BASE
-from kslottery_core.checkpoints.quiet import keep_transformers_quiet
+from kslottery_core.checkpoints.quiet import keep_error_stream_quiet, keep_transformers_quiet
 from kslottery_core.checkpoints.sources import ADAPTER_CONFIG, Source, find_source
 from kslottery_core.checkpoints.ticket_folder import find_ticket_base, load_ticket_rows
 from kslottery_core.checkpoints.token_strings import list_tokenizer_files
+from kslottery_core.checkpoints.weight_files import LocalFiles, list_weight_files
 from kslottery_core.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -83,7 +82,21 @@ def _load(source: str | Path, revision: str | None, dtype: str, depth: int) -> t
             f"{found.text}: expected a whole model (a folder with config.json, weights and tokenizer), found weights "
             "alone; they can be compared, but not run."
         )
+    if path.is_file():
+        _check_own_weights(found.text, path)
     return _load_folder(found.text, folder, dtype)
+
+
+def _check_own_weights(source: str, path: Path) -> None:
+    """Refuse a file beside a model that transformers would not load: the run would use other weights than it names."""
+    own = list_weight_files(LocalFiles(path.parent, source))
+    if path.name not in own:
+        listed = f"{', '.join(own[:3])}{', ...' if len(own) > 3 else ''}" if own else "no weights of its own"
+        raise CheckpointError(
+            f"{source}: expected the weights that the model in {path.parent} loads ({listed}), found {path.name}, "
+            "which would be ignored; give the folder to run that model, or rename the file to model.safetensors in a "
+            "folder with a copy of its config and tokenizer."
+        )
 
 
 def _fetch_hub(found: Source) -> Path:
@@ -132,7 +145,7 @@ def _load_gguf(found: Source, path: Path, dtype: str) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM
 
     # The bar of its conversion has no switch; it is drawn on the standard error stream.
-    with contextlib.redirect_stderr(io.StringIO()):
+    with keep_error_stream_quiet():
         loaded, tokenizer = _load_folder(found.text, path.parent, dtype, gguf_file=path.name)
     # A model loaded from GGUF refuses to be saved; the same weights in a fresh model of that config do not.
     config = loaded.config

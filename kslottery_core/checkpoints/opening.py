@@ -1,7 +1,8 @@
 """Open the input embedding of whatever a person names."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
+from math import prod
 from pathlib import Path
 
 from kslottery_core.checkpoints.adapter import ADAPTER_WEIGHTS, open_adapter
@@ -13,6 +14,7 @@ from kslottery_core.checkpoints.sources import ADAPTER_CONFIG, Source, find_sour
 from kslottery_core.checkpoints.ticket_folder import open_ticket
 from kslottery_core.checkpoints.token_strings import TOKENIZER_FILES, TokenTable, list_tokenizer_files, load_token_table
 from kslottery_core.checkpoints.weight_files import (
+    TORCH_SUFFIXES,
     WEIGHT_FILES,
     LocalFiles,
     WeightFiles,
@@ -117,6 +119,7 @@ def _open_weights(
             f"{architecture.input_shape[1]}, but {name!r} in the file is {reader.shape[0]} × {reader.shape[1]}; "
             "config and weights come from different models."
         )
+    find_tied = cache(partial(_find_tied, weights, architecture, name))
     return EmbeddingMatrix(
         source=source,
         kind=kind,
@@ -125,7 +128,8 @@ def _open_weights(
         files=_list_files(weights, config_file, folder),
         model_folder=folder,
         load_token_table=partial(_load_table, weights, folder),
-        find_tied=partial(_find_tied, weights, architecture, name),
+        find_tied=find_tied,
+        find_parameter_count=partial(_count_parameters, weights, architecture, folder, find_tied),
     )
 
 
@@ -162,6 +166,25 @@ def _are_equal(weights: WeightFiles, first: str, second: str) -> bool:
         )
         for start in range(0, one.shape[0], 512)
     )
+
+
+def _count_parameters(
+    weights: WeightFiles, architecture: Architecture | None, folder: Path | None, find_tied: Callable[[], bool | None]
+) -> int | None:
+    if architecture is not None:
+        # Where both matrices are stored and differ, transformers leaves untied what the config calls tied.
+        untied_after_all = architecture.tied and find_tied() is False
+        return architecture.parameter_count + (prod(architecture.input_shape) if untied_after_all else 0)
+    # Without an architecture the headers tell, but only what needs no download and no reading of pickles is asked.
+    is_cheap = isinstance(weights.files, LocalFiles) and not any(
+        shard.endswith(TORCH_SUFFIXES) for shard in weights.shards.values()
+    )
+    if folder is None or not is_cheap:
+        return None
+    try:
+        return weights.count_elements()
+    except CheckpointError:
+        return None  # a shard is missing, so the whole model is not here
 
 
 def _list_files(weights: WeightFiles, config_file: Path | None, folder: Path | None) -> tuple[Path, ...]:

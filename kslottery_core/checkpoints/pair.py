@@ -31,10 +31,12 @@ class EmbeddingPair:
 
     @property
     def only_before(self) -> range:
+        """Token ids that only `before` has; empty when it has no more rows than `after`."""
         return range(self.vocabulary_size, self.before.shape[0])
 
     @property
     def only_after(self) -> range:
+        """Token ids that only `after` has; empty when it has no more rows than `before`."""
         return range(self.vocabulary_size, self.after.shape[0])
 
     @property

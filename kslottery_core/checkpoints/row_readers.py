@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kslottery_core.checkpoints.matrix import RowReader
+from kslottery_core.checkpoints.quiet import keep_warnings_quiet
 from kslottery_core.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -25,9 +26,11 @@ class TensorEntry:
 
     @property
     def is_float_matrix(self) -> bool:
+        """Whether it could be an embedding: two dimensions (V, d) of a plain float type."""
         return len(self.shape) == 2 and self.dtype in FLOATS
 
     def describe(self) -> str:
+        """Name, shape and dtype for a message, such as "wte.weight (64 × 16, float32)"."""
         return f"{self.name} ({' × '.join(str(size) for size in self.shape)}, {self.dtype})"
 
 
@@ -74,27 +77,31 @@ def _open_safetensors(path: Path) -> Any:
 
 @dataclass(frozen=True)
 class SafetensorsRows:
+    """Rows of the tensor `name` (V, d) in a safetensors file; `shape` and `dtype` come from its header."""
+
     path: Path
     name: str
     shape: tuple[int, int]
     dtype: str
 
     def read_rows(self, start: int, stop: int) -> "torch.Tensor":
+        """Rows start..stop-1, (stop - start, d), in the stored dtype. Raises CheckpointError when the file is gone."""
         # Opened for each block: nothing stays mapped, so a file replaced in between fails with a sentence.
         with _open_safetensors(self.path) as file:
             return file.get_slice(self.name)[start:stop]
 
 
 def load_torch_file(path: Path) -> "Mapping[str, torch.Tensor]":
-    """The tensors of a torch pickle, memory-mapped where its format allows; code in the pickle is refused."""
+    """The tensors of a torch pickle, memory-mapped where its format allows; code in the pickle is refused.
+
+    Raises CheckpointError for a file that is unsafe, damaged or holds no tensors.
+    """
     import pickle
-    import warnings
 
     import torch
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with keep_warnings_quiet():
             try:
                 content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
             except RuntimeError as problem:
@@ -126,38 +133,49 @@ def load_torch_file(path: Path) -> "Mapping[str, torch.Tensor]":
 
 
 def describe_torch(name: str, tensor: "torch.Tensor") -> TensorEntry:
+    """What a header would say about a tensor of a torch pickle."""
     return TensorEntry(name, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
 
 
 @dataclass(frozen=True, eq=False)
 class TorchRows:
-    """Rows of a tensor that is already mapped (torch pickles have no cheaper way to one row)."""
+    """Rows of a tensor (V, d) that is already mapped (torch pickles have no cheaper way to one row)."""
 
     tensor: "torch.Tensor"
     shape: tuple[int, int]
     dtype: str
 
     def read_rows(self, start: int, stop: int) -> "torch.Tensor":
+        """A copy of rows start..stop-1, (stop - start, d), in the stored dtype."""
         return self.tensor[start:stop].detach().clone()
 
 
 @dataclass(frozen=True, eq=False)
-class ReplacedRows:
-    """`base` with the rows `token_ids` (sorted, distinct, (k,) int64) replaced by `rows` (k, d), cast to its dtype."""
+class OverlaidRows:
+    """Rows made from those of `base`, with its shape and dtype."""
 
     base: RowReader
-    token_ids: "torch.Tensor"
-    rows: "torch.Tensor"
 
     @property
     def shape(self) -> tuple[int, int]:
+        """(V, d) of the base."""
         return self.base.shape
 
     @property
     def dtype(self) -> str:
+        """The base's stored type."""
         return self.base.dtype
 
+
+@dataclass(frozen=True, eq=False)
+class ReplacedRows(OverlaidRows):
+    """`base` with the rows `token_ids` (sorted, distinct, (k,) int64) replaced by `rows` (k, d), cast to its dtype."""
+
+    token_ids: "torch.Tensor"
+    rows: "torch.Tensor"
+
     def read_rows(self, start: int, stop: int) -> "torch.Tensor":
+        """Rows start..stop-1, (stop - start, d), in the base's dtype. Raises CheckpointError as the base does."""
         block = self.base.read_rows(start, stop)
         inside = (self.token_ids >= start) & (self.token_ids < stop)
         if bool(inside.any()):
@@ -188,23 +206,15 @@ def replace_rows(base: RowReader, token_ids: "torch.Tensor", rows: "torch.Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class LoraRows:
+class LoraRows(OverlaidRows):
     """`base` plus the low-rank change of an embedding LoRA: rows of (B @ A).T * scaling, A (r, V), B (d, r)."""
 
-    base: RowReader
     lora_a: "torch.Tensor"
     lora_b: "torch.Tensor"
     scaling: float
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.base.shape
-
-    @property
-    def dtype(self) -> str:
-        return self.base.dtype
-
     def read_rows(self, start: int, stop: int) -> "torch.Tensor":
+        """Rows start..stop-1, (stop - start, d), in the base's dtype. Raises CheckpointError as the base does."""
         block = self.base.read_rows(start, stop)
         change = (self.lora_b.float() @ self.lora_a[:, start:stop].float()).T * self.scaling
         return block + change.to(block.dtype)

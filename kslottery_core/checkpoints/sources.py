@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from kslottery_core.checkpoints.hub import looks_like_hub_id
+from kslottery_core.checkpoints.hub import has_hub_form, is_cached
 from kslottery_core.checkpoints.weight_files import TORCH_SUFFIXES, WEIGHT_FILES
 from kslottery_core.errors import CheckpointError
 
@@ -21,6 +21,26 @@ class Source:
     revision: str | None = None
 
 
+def looks_like_hub_id(source: str) -> bool:
+    """Whether a string that a person typed means a model on the hub; looks at the disk, never at the network.
+
+    An existing path never does. `org/name` does unless `org` is a folder here (then it is a mistyped path), a bare
+    `name` does not; but both do when the hub's local cache already holds such a model.
+    """
+    text = source.strip()
+    if not has_hub_form(text) or _exists(Path(text)):
+        return False
+    return is_cached(text) or ("/" in text and not Path(text).parent.is_dir())
+
+
+def check_source(source: str | Path, revision: str | None = None) -> None:
+    """Refuse what `open_embedding` could make nothing of, such as a mistyped path; opens no weights, loads no torch.
+
+    A hub id passes by its form: whether the hub has that model is seen when it is opened. Raises CheckpointError.
+    """
+    find_source(source, revision)
+
+
 def find_source(source: str | Path, revision: str | None = None) -> Source:
     """Tell what `source` is without opening weights. Raises CheckpointError with what was looked for."""
     text = str(source).strip()
@@ -28,31 +48,46 @@ def find_source(source: str | Path, revision: str | None = None) -> Source:
         raise CheckpointError("Expected a checkpoint's path or hub id, found an empty string; choose one.")
     revision = (revision or "").strip() or None
     path = Path(text).expanduser()
-    try:
-        is_here = path.exists()
-    except (OSError, ValueError):  # a name too long, or with a NUL
-        is_here = False
-    if not is_here:
-        _check_hub_id(text, path, isinstance(source, Path))
+    if not _exists(path):
+        if isinstance(source, Path) or not looks_like_hub_id(text):
+            raise _explain_missing(text, path)
         return Source(text, "hub", None, revision)
     if revision is not None:
         raise CheckpointError(
             f"{text}: a revision ({revision!r}) belongs to a hub id, but this is a local path; leave the revision out."
         )
-    if path.is_dir():
-        return _classify_folder(text, path)
-    if not path.is_file():
-        raise CheckpointError(f"{text}: expected a model folder or a weights file, found a special file.")
-    return Source(text, _classify_file(text, path), path)
+    try:
+        if path.is_dir():
+            return _classify_folder(text, path)
+        if not path.is_file():
+            raise CheckpointError(f"{text}: expected a model folder or a weights file, found a special file.")
+        return Source(text, _classify_file(text, path), path)
+    except OSError as problem:
+        raise CheckpointError(f"{text}: this path cannot be read ({problem}); check its permissions.") from None
 
 
-def _check_hub_id(text: str, path: Path, is_path: bool) -> None:
-    # "data/befor" with a folder data/ here is a mistyped path, not a model of the organisation "data".
-    if is_path or not looks_like_hub_id(text) or path.parent.is_dir():
-        raise CheckpointError(
-            f"{text}: path not found; expected a model folder, a .safetensors, .bin or .gguf file, an adapter or "
-            "tuned-ticket folder, or a hub id such as org/name."
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name too long, or with a NUL
+        return False
+
+
+def _explain_missing(text: str, path: Path) -> CheckpointError:
+    if has_hub_form(text) and "/" not in text:
+        return CheckpointError(
+            f"{text}: path not found, and a name without an organisation is no hub id here; write org/name for a model "
+            "on the hub, or the path of a model folder or weights file (./name for one in the current folder)."
         )
+    if has_hub_form(text) and path.parent.is_dir():
+        return CheckpointError(
+            f"{text}: path not found; the folder {path.parent} is here but holds no {path.name}, so this is taken for "
+            "a mistyped path and not for a hub id; check its spelling."
+        )
+    return CheckpointError(
+        f"{text}: path not found; expected a model folder, a .safetensors, .bin or .gguf file, an adapter or "
+        "tuned-ticket folder, or a hub id such as org/name."
+    )
 
 
 def _classify_folder(text: str, folder: Path) -> Source:

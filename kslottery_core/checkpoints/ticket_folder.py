@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 def find_ticket_base(folder: Path) -> tuple[str, str | None]:
+    """(source, revision) of the base model that base.json names. Raises CheckpointError when it names none."""
     base = load_json(folder / "base.json", CheckpointError)
     if not isinstance(base, dict):
         raise CheckpointError(f'{folder / "base.json"}: expected {{"source": ..., "revision": ...}}, found {base!r}.')
@@ -55,6 +56,8 @@ def open_ticket(source: str, folder: Path, open_base: OpenBase) -> EmbeddingMatr
         files=(*(folder / name for name in TICKET_FILES), *own_tokenizer, *base.files),
         model_folder=folder,
         load_token_table=(lambda: load_token_table(folder)) if own_tokenizer else base.load_token_table,
-        find_tied=lambda: base.tied,
+        # A tied base is untied when it loads with a ticket: the head keeps the base's rows.
+        find_tied=lambda: False if base.tied else base.tied,
+        find_parameter_count=base.find_parameter_count,
         notes=(*base.notes, f"{source} is a tuned ticket on {base.source}: {len(token_ids):,} rows are replaced."),
     )

@@ -30,6 +30,7 @@ class TokenTable:
 
 
 def list_tokenizer_files(folder: Path) -> list[Path]:
+    """The tokenizer's files that are in `folder`."""
     return [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
 
 

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -37,17 +38,22 @@ class FileSource(Protocol):
     """Where the files of a model come from: a local folder, or the hub's cache."""
 
     @property
-    def label(self) -> str: ...
+    def label(self) -> str:
+        """What messages call the model."""
 
-    def fetch(self, name: str) -> Path | None: ...
+    def fetch(self, name: str) -> Path | None:
+        """The local path of the file `name`, None where the model has no such file. May raise CheckpointError."""
 
 
 @dataclass(frozen=True)
 class LocalFiles:
+    """The files of a model in a local folder; `label` is what messages call it."""
+
     folder: Path
     label: str
 
     def fetch(self, name: str) -> Path | None:
+        """The file's path, None when the folder has no such file."""
         path = self.folder / name
         return path if path.is_file() else None
 
@@ -64,6 +70,7 @@ class WeightFiles:
 
     @property
     def names(self) -> list[str]:
+        """Every tensor's name, from the index or the file's header."""
         return list(self.shards)
 
     def describe(self, name: str) -> TensorEntry:
@@ -118,6 +125,10 @@ class WeightFiles:
             all(tensor is not None for tensor in tensors) and len({t.data_ptr() for t in tensors if t is not None}) == 1
         )
 
+    def count_elements(self) -> int:
+        """Number of elements of all tensors together, from headers. Raises CheckpointError for a missing shard."""
+        return sum(prod(self.describe(name).shape) for name in self.names)
+
     def _locate(self, shard: str) -> Path:
         path = self.files.fetch(shard)
         if path is None:
@@ -150,8 +161,20 @@ def open_weight_files(files: FileSource) -> WeightFiles | None:
     return None
 
 
+def list_weight_files(files: FileSource) -> tuple[str, ...]:
+    """Names of the files that transformers takes a model's weights from: one, or the shards of an index.
+
+    Empty when there are none. Raises CheckpointError for a bad index.
+    """
+    for name in WEIGHT_FILES:
+        path = files.fetch(name)
+        if path is not None:
+            return tuple(dict.fromkeys(_read_index(path).values())) if name.endswith(".json") else (name,)
+    return ()
+
+
 def open_weight_file(files: FileSource, name: str) -> WeightFiles:
-    """The tensors of one file."""
+    """The tensors of one file among a model's files. Raises CheckpointError for a broken one."""
     weights = WeightFiles(files, {})
     weights.shards = dict.fromkeys(weights._read_header(name), name)
     return weights

@@ -153,8 +153,9 @@ def evaluate(
 
 
 def _start(spec: "RunSpec", watch: Watch) -> None:
-    from kslottery_core.runs import RunStore, launch_run
+    from kslottery_core.runs import RunStore, check_inputs, launch_run
 
+    check_inputs(spec)
     store = RunStore()
     if watch is Watch.foreground:
         from kslottery_core.runs.worker import work

@@ -20,7 +20,7 @@ from kslottery_core.ks import compute_pair_ks
 from kslottery_core.progress import OnProgress, ignore_progress
 from kslottery_core.records import save_json
 from kslottery_core.runs import RunSpec, RunStore, launch_run
-from kslottery_core.runs.queue import use_all_cores
+from kslottery_core.runs.queue import use_free_cores
 from kslottery_core.runs.status import load_status, save_status
 from kslottery_core.tickets import save_ticket, select_ticket, select_top_k_ticket
 from kslottery_core.tuning import TuningSettings
@@ -45,7 +45,7 @@ def build_demo(out: str | Path, *, quick: bool = False, on_progress: OnProgress 
     out = Path(out).resolve()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{out}: expected an empty or new folder for the demo, found something there; choose another.")
-    use_all_cores()
+    use_free_cores()
     size = QUICK_SIZE if quick else FULL_SIZE
     save_demo_corpora(out / "text", seed=0)
     rows = split_phrases(generate_phrases(seed=0))["train"]

@@ -7,7 +7,7 @@ what it leaves, `log.txt` is what it said. Reading any of it loads no model and 
 
 from kslottery_core.runs.launch import cancel_run, launch_run
 from kslottery_core.runs.record import RunRecord, load_run
-from kslottery_core.runs.spec import OUTPUTS, RunSpec, check_spec
+from kslottery_core.runs.spec import OUTPUTS, RunSpec, check_inputs, check_spec
 from kslottery_core.runs.status import ENDED_STATES, LIVE_STATES, RunStatus
 from kslottery_core.runs.store import RunStore, get_home
 
@@ -20,6 +20,7 @@ __all__ = [
     "RunStatus",
     "RunStore",
     "cancel_run",
+    "check_inputs",
     "check_spec",
     "get_home",
     "launch_run",

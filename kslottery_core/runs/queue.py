@@ -50,15 +50,21 @@ def identify_queue(device: str) -> str:
     return f"cuda-{getattr(properties, 'uuid', device.partition(':')[2])}"
 
 
-def use_all_cores() -> None:
-    """Let torch use every processor this process may run on; by itself it counts physical cores only.
+def choose_threads(processors: int, load: float, usual: int) -> int:
+    """How many threads torch should use: the processors that are free, but no more than its own choice, or two.
 
-    An OMP_NUM_THREADS that somebody set is left alone.
+    `load` is the number of busy processors, `usual` what torch takes by itself (physical cores). Threads that wait for
+    one that lost its processor to another job cost far more than they bring.
     """
+    return max(1, min(round(processors - load), max(usual, 2)))
+
+
+def use_free_cores() -> None:
+    """Set torch's threads by what is free on this machine now; an OMP_NUM_THREADS that somebody set is left alone."""
     if "OMP_NUM_THREADS" not in os.environ:
         import torch
 
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
+        torch.set_num_threads(choose_threads(len(os.sched_getaffinity(0)), os.getloadavg()[0], torch.get_num_threads()))
 
 
 def locate_lock(folder: Path, queue: str) -> Path:

@@ -6,17 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kslottery_core.corpora import DEFAULT_PROMPT, CorpusSpec, check_prompt
+from kslottery_core.corpora import DEFAULT_PROMPT, CorpusSpec, check_prompt, load_corpus
 from kslottery_core.errors import RunError
 from kslottery_core.evaluation.settings import EvaluationSettings
 from kslottery_core.records import read_record
-from kslottery_core.tickets import Ticket
+from kslottery_core.tickets import Ticket, check_ticket_fits
 from kslottery_core.tuning.settings import METHODS, TRAINED_METHODS, TuningSettings
 
 OUTPUTS = ("rows", "checkpoint")
 """`rows` keeps what was trained (a few kilobytes for a ticket); `checkpoint` also writes a whole model."""
 
 TICKET_METHODS = ("ticket", "transfer")
+LOOKED_AT_PAIRS = 100
 NAME_LENGTH = 120  # characters: what a table of runs can still show
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
@@ -85,6 +86,21 @@ def check_spec(spec: RunSpec) -> None:
         _check_source("after", spec.after)
     _check_corpora(spec)
     check_prompt(spec.prompt)
+
+
+def check_inputs(spec: RunSpec) -> None:
+    """Look into the files that a run will need, so that a wrong one is told at once and not when its turn has come.
+
+    Reads the first sentence pairs and, for models on this disk, the embedding's header. Raises `KSLotteryError`.
+    """
+    check_spec(spec)
+    for corpus in (spec.train, spec.test):
+        if corpus is not None:
+            load_corpus(dataclasses.replace(corpus, limit=min(corpus.limit or LOOKED_AT_PAIRS, LOOKED_AT_PAIRS)))
+    if spec.ticket is not None and Path(spec.model).expanduser().exists():
+        from kslottery_core.checkpoints import open_embedding
+
+        check_ticket_fits(spec.ticket, *open_embedding(spec.model).shape)
 
 
 def _check_ticket(spec: RunSpec) -> None:

@@ -21,7 +21,7 @@ import psutil
 
 from kslottery_core.errors import KSLotteryError, RunError
 from kslottery_core.progress import OnProgress, ProgressEvent, ignore_progress
-from kslottery_core.runs.queue import hold_device, identify_queue, resolve_device, use_all_cores
+from kslottery_core.runs.queue import hold_device, identify_queue, resolve_device, use_free_cores
 from kslottery_core.runs.record import CANCEL_FILE, CHECKPOINTS_FOLDER, LOG_FILE, METRICS_FILE, load_run
 from kslottery_core.runs.result import RunOutcome, save_outputs, save_result
 from kslottery_core.runs.spec import RunSpec
@@ -187,7 +187,7 @@ def _perform(
         session.log(f"runs {spec.method!r} on {device} (pid {os.getpid()})")
         writer.write(state="running", started=time.time(), phase="load", message=None)
         _load_corpora(spec, outcome)
-        use_all_cores()
+        use_free_cores()
         from kslottery_core import tuning
 
         task = tuning.TuningTask(

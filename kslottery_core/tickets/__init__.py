@@ -4,6 +4,7 @@ from kslottery_core.tickets.published import load_published_ticket, load_publish
 from kslottery_core.tickets.selection import (
     describe_empty_ticket,
     describe_method_disagreement,
+    round_up,
     select_ticket,
     select_top_k_ticket,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "load_published_ticket",
     "load_published_tickets",
     "load_ticket",
+    "round_up",
     "save_ticket",
     "select_ticket",
     "select_top_k_ticket",

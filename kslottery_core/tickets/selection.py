@@ -1,5 +1,6 @@
 """Rules that turn a KS result into a ticket."""
 
+import decimal
 from collections.abc import Sequence
 
 import numpy as np
@@ -98,9 +99,15 @@ def describe_empty_ticket(
     curve = compute_ticket_curve(result, correction, p_value_method)
     if len(curve.sizes) == 0:
         return f"{seen} No alpha below 1 gives a token: take the top k instead."
-    first = float(curve.significance_levels[0])
+    first = round_up(float(curve.significance_levels[0]))
     count = int(curve.sizes[0])
-    return f"{seen} The least alpha that gives a ticket is {first:.4g} ({count} token{'s' if count != 1 else ''})."
+    return f"{seen} The least alpha that gives a ticket is {first:g} ({count} token{'s' if count != 1 else ''})."
+
+
+def round_up(significance_level: float, digits: int = 4) -> float:
+    """The nearest number of so many significant digits that is not below alpha, so that typing it has its effect."""
+    context = decimal.Context(prec=digits, rounding=decimal.ROUND_CEILING)
+    return float(context.create_decimal_from_float(significance_level))
 
 
 def describe_method_disagreement(result: KSResult, significance_level: float) -> str | None:

@@ -50,6 +50,8 @@ class TuningSettings:
             raise TuningError(f"weight_decay: expected a number of at least 0, found {self.weight_decay!r}.")
         if not 0 <= self.warmup_share < 1:
             raise TuningError(f"warmup_share: expected a share from 0 up to 1, found {self.warmup_share!r}.")
+        if not 0 <= self.seed < 2**32:
+            raise TuningError(f"seed: expected a whole number from 0 to {2**32 - 1}, found {self.seed!r}.")
         if self.schedule not in SCHEDULES:
             raise TuningError(f"schedule: expected one of {', '.join(SCHEDULES)}, found {self.schedule!r}.")
         if self.precision not in PRECISIONS:

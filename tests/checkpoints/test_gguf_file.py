@@ -1,6 +1,7 @@
 """GGUF files written with the package gguf: plain and quantised rows, tokens, damage."""
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 import gguf
@@ -127,6 +128,81 @@ def test_other_content_is_told(tmp_path: Path, start: bytes) -> None:
     (tmp_path / "m.gguf").write_bytes(start + bytes(100))
     with pytest.raises(CheckpointError, match="expected a complete GGUF file"):
         open_embedding(tmp_path)
+
+
+def write_damaged_header(
+    path: Path, *, values: Sequence[tuple[str, bytes]] = (), tensors: Sequence[bytes] = ()
+) -> None:
+    def text(content: str) -> bytes:
+        return struct.pack("<Q", len(content)) + content.encode()
+
+    header = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(values))
+    body = b"".join(text(key) + value for key, value in values)
+    body += b"".join(text(EMBEDDING) + tensor for tensor in tensors)
+    path.write_bytes(header + body + bytes(4096))
+
+
+UINT32, ARRAY, F32, Q4_0 = 4, 9, 0, 2
+EMBEDDING = "token_embd.weight"
+
+
+def test_tensor_without_dimensions_is_told(tmp_path: Path) -> None:
+    write_damaged_header(tmp_path / "m.gguf", tensors=[struct.pack("<IIQ", 0, F32, 0)])
+    with pytest.raises(CheckpointError, match=r"'token_embd\.weight', found one without dimensions"):
+        open_embedding(tmp_path)
+
+
+@pytest.mark.parametrize("sizes", [(0, 8), (64, 0)])
+def test_tensor_without_rows_or_coordinates_is_told(tmp_path: Path, sizes: tuple[int, int]) -> None:
+    write_damaged_header(tmp_path / "m.gguf", tensors=[struct.pack("<IQQIQ", 2, *sizes, F32, 0)])
+    with pytest.raises(CheckpointError, match="expected an embedding matrix of floats"):
+        open_embedding(tmp_path)
+
+
+def test_width_that_its_quantisation_cannot_have_is_told(tmp_path: Path) -> None:
+    write_damaged_header(tmp_path / "m.gguf", tensors=[struct.pack("<IQQIQ", 2, 40, 8, Q4_0, 0)])
+    with pytest.raises(CheckpointError, match="makes no sense"):
+        open_embedding(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "alignment",
+    [
+        struct.pack("<II", UINT32, 0),
+        struct.pack("<Ii", 5, -32),
+        struct.pack("<If", 6, 0.5),
+        struct.pack("<IIQ", ARRAY, UINT32, 0),
+    ],
+)
+def test_impossible_alignment_is_told(tmp_path: Path, alignment: bytes) -> None:
+    write_damaged_header(tmp_path / "m.gguf", values=[("general.alignment", alignment)])
+    with pytest.raises(CheckpointError, match=r"expected a positive number of bytes as general\.alignment"):
+        open_embedding(tmp_path)
+
+
+def test_arrays_nested_without_end_are_told(tmp_path: Path) -> None:
+    nested = struct.pack("<I", ARRAY) + struct.pack("<IQ", ARRAY, 1) * 20_000
+    write_damaged_header(tmp_path / "m.gguf", values=[("deep", nested)])
+    with pytest.raises(CheckpointError, match="makes no sense"):
+        open_embedding(tmp_path)
+
+
+def test_arrays_may_hold_arrays(tmp_path: Path) -> None:
+    from kslottery_core.checkpoints.gguf_file import read_gguf_header
+
+    nested = struct.pack("<IIQ", ARRAY, ARRAY, 2) + struct.pack("<IQII", UINT32, 2, 7, 8) * 2
+    write_damaged_header(tmp_path / "m.gguf", values=[("deep", nested)])
+    assert read_gguf_header(tmp_path / "m.gguf").metadata["deep"] == ((7, 8), (7, 8))
+
+
+def test_tokens_that_are_no_texts_show_ids(tmp_path: Path) -> None:
+    numbers = struct.pack("<IIQII", ARRAY, UINT32, 2, 7, 8)
+    write_damaged_header(
+        tmp_path / "m.gguf",
+        values=[("tokenizer.ggml.tokens", numbers)],
+        tensors=[struct.pack("<IQQIQ", 2, 4, 2, F32, 0)],
+    )
+    assert open_embedding(tmp_path).token_strings is None
 
 
 def test_file_that_shrinks_or_goes_is_told(tmp_path: Path, rows: np.ndarray) -> None:

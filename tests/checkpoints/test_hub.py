@@ -10,7 +10,7 @@ import pytest
 import torch
 from huggingface_hub import errors
 
-from kslottery_core.checkpoints import load_model, open_embedding
+from kslottery_core.checkpoints import count_parameters, load_model, open_embedding
 from kslottery_core.errors import CheckpointError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -59,9 +59,18 @@ def test_cached_shard_of_the_embedding_is_enough(
     shards = json.loads((tmp_path / "m" / "model.safetensors.index.json").read_text())["weight_map"]
     others = set(shards.values()) - {shards["model.embed_tokens.weight"]}
     fill_cache(cache, tmp_path / "m", leave_out=tuple(others))
-    assert open_embedding("org/tiny").read_rows(0, 64).shape == (64, 16)
+    matrix = open_embedding("org/tiny")
+    assert matrix.read_rows(0, 64).shape == (64, 16)
+    assert count_parameters(matrix) == sum(parameter.numel() for parameter in make_tiny_llama().parameters())
     with pytest.raises(CheckpointError, match="org/tiny"):
         load_model("org/tiny")
+
+
+def test_model_of_its_early_days_opens_by_its_bare_name_once_cached(cache: Path, tiny_llama_folder: Path) -> None:
+    with pytest.raises(CheckpointError, match="write org/name"):
+        open_embedding("tiny")
+    fill_cache(cache, tiny_llama_folder).parents[1].rename(cache / "models--tiny")
+    assert open_embedding("tiny").kind == "hub"
 
 
 def test_cached_adapter_opens_on_its_cached_base(

@@ -34,6 +34,34 @@ def test_weights_file_of_a_model_folder_loads_the_folder(tiny_llama_folder: Path
     assert torch.equal(model.get_input_embeddings().weight, open_embedding(tiny_llama_folder).read_rows(0, 64))
 
 
+def test_shard_of_a_model_folder_loads_the_folder(make_tiny_llama: Callable[..., Any], folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    make_tiny_llama(seed=3).save_pretrained(folder, max_shard_size="8KB")
+    shard = min(folder.glob("model-*.safetensors"))
+    model, _ = load_model(shard)
+    assert torch.equal(model.get_input_embeddings().weight, make_tiny_llama(seed=3).get_input_embeddings().weight)
+
+
+@pytest.mark.parametrize("name", ["emb.safetensors", "pytorch_model.bin", "old.gguf.pt"])
+def test_file_that_the_model_beside_it_does_not_load_is_refused(folder: Path, name: str) -> None:
+    rows = {"embed_tokens.weight": torch.zeros(64, 16)}
+    if name.endswith(".safetensors"):
+        save_file(rows, folder / name)
+    else:
+        torch.save(rows, folder / name)
+    assert not open_embedding(folder / name).read_rows(0, 64).any()
+    with pytest.raises(CheckpointError, match=rf"loads \(model\.safetensors\), found {name}, which would be ignored"):
+        load_model(folder / name)
+
+
+def test_weights_of_another_name_cannot_stand_in_for_the_model(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "emb.safetensors")
+    for source in (folder, folder / "emb.safetensors"):
+        assert open_embedding(source).shape == (64, 16)
+        with pytest.raises(CheckpointError, match=r"no weights of its own\), found emb\.safetensors"):
+            load_model(source)
+
+
 def write_tiny_gguf(path: Path, model: Any, tokens: list[str]) -> None:
     """A Llama as llama.cpp names and lays out its tensors (query and key rows permuted for its rotary form)."""
     import gguf

@@ -1,10 +1,12 @@
 """What a path or a name means, and one clear sentence for each that means nothing."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from kslottery_core.checkpoints import open_embedding
+from kslottery_core.checkpoints import check_source, looks_like_hub_id, open_embedding
 from kslottery_core.checkpoints.sources import find_source
 from kslottery_core.errors import CheckpointError
 
@@ -46,6 +48,99 @@ def test_mistyped_folder_inside_a_folder_that_exists_is_no_hub_id(
     with pytest.raises(CheckpointError, match="path not found"):
         open_embedding("data/befor")
     assert find_source("org/befor").kind == "hub"
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty hub cache, used instead of the person's, beside an empty current directory."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "hub"
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("org/name", True),
+        (" Org-1/name_2.0-hf ", True),
+        ("org/" + "x" * 96, True),
+        ("org/" + "x" * 97, False),
+        ("befor", False),
+        ("gpt2", False),
+        ("data/befor", False),
+        ("data/here", False),
+        ("a/b/c", False),
+        ("org/name/", False),
+        ("/org/name", False),
+        ("./name", False),
+        ("~/name", False),
+        ("org/a--b", False),
+        ("org/a..b", False),
+        ("org/name.", False),
+        ("org/name.git", False),
+        ("org/name.gguf", False),
+        ("org/naïve", False),
+        ("", False),
+    ],
+)
+def test_hub_ids_are_told_from_paths(cache: Path, source: str, expected: bool) -> None:
+    Path("data/here").mkdir(parents=True)
+    assert looks_like_hub_id(source) is expected
+
+
+@pytest.mark.parametrize("source", ["gpt2", "data/befor"])
+def test_name_in_the_hub_cache_is_a_hub_id(cache: Path, source: str) -> None:
+    Path("data").mkdir()
+    folder = cache / f"models--{source.replace('/', '--')}" / "snapshots"
+    folder.mkdir(parents=True)
+    assert not looks_like_hub_id(source)
+    (folder / "0123").mkdir()
+    assert looks_like_hub_id(source)
+    assert find_source(source, "v1").kind == "hub"
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("befor", r"befor: path not found, .* write org/name .*\./name"),
+        ("data/befor", "the folder data is here but holds no befor"),
+        ("a/b/c", "path not found; expected a model folder"),
+        (Path("befor"), "path not found"),
+        ("", "empty"),
+        ("data", "an empty folder"),
+    ],
+)
+def test_mistyped_source_is_refused_early(cache: Path, source: str | Path, message: str) -> None:
+    Path("data").mkdir()
+    with pytest.raises(CheckpointError, match=message) as caught:
+        check_source(source)
+    assert "\n" not in str(caught.value)
+
+
+def test_sources_that_can_be_opened_pass_the_check(cache: Path, tiny_llama_folder: Path) -> None:
+    check_source(tiny_llama_folder)
+    check_source(str(tiny_llama_folder / "model.safetensors"))
+    check_source("org/name", "v1")
+    with pytest.raises(CheckpointError, match="leave the revision out"):
+        check_source(tiny_llama_folder, "v1")
+
+
+def test_check_loads_no_torch(tiny_llama_folder: Path) -> None:
+    check = (
+        "import sys; from kslottery_core.checkpoints import check_source; check_source('org/name');"
+        f"check_source({str(tiny_llama_folder)!r}); sys.exit(any(m in sys.modules for m in ('torch', 'transformers')))"
+    )
+    assert subprocess.run([sys.executable, "-c", check], cwd=Path(__file__).parents[2], check=False).returncode == 0
+
+
+def test_unreadable_path_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> None:
+        raise PermissionError("no")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        check_source(tmp_path)
 
 
 def test_revision_of_a_local_path_is_refused(tiny_llama_folder: Path) -> None:

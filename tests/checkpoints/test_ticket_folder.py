@@ -46,12 +46,19 @@ def test_ticket_rows_are_cast_to_the_base_type(make_tiny_llama: Callable[..., An
 def test_ticket_on_a_tied_base_moves_input_rows_alone(tiny_tied_llama_folder: Path, tmp_path: Path) -> None:
     rows = torch.randn(1, 16)
     folder = save_ticket_folder(tmp_path / "tuned", str(tiny_tied_llama_folder), [2], rows)
+    assert (open_embedding(tiny_tied_llama_folder).tied, open_embedding(folder).tied) == (True, False)
     model, tokenizer = load_model(folder)
     base, _ = load_model(tiny_tied_llama_folder)
     assert torch.equal(model.get_input_embeddings().weight[2:3], rows)
     assert torch.equal(model.get_output_embeddings().weight, base.get_input_embeddings().weight)
     tokenizer.save_pretrained(folder)
     assert load_model(folder)[1].eos_token == "</s>"
+
+
+def test_ticket_on_a_base_that_cannot_tell_stays_unknown(tmp_path: Path) -> None:
+    save_file({"rows": torch.randn(4, 16)}, tmp_path / "base.safetensors")
+    folder = save_ticket_folder(tmp_path / "tuned", str(tmp_path / "base.safetensors"), [2], torch.randn(1, 16))
+    assert open_embedding(folder).tied is None
 
 
 def test_ticket_of_another_model_is_told(tiny_llama_folder: Path, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 import dashboard
+import kslottery_core.runs
 from dashboard import loaders
 from kslottery_core.checkpoints import open_pair
 from kslottery_core.ks import compute_pair_ks
@@ -15,11 +17,31 @@ APP = Path(dashboard.__file__).with_name("app.py")
 VOCABULARY, WIDTH = 64, 32
 
 
+def refuse_to_cancel(record, **how):
+    raise AssertionError(f"{record.run_id} would be cancelled for real")
+
+
+@pytest.fixture
+def cancelled(monkeypatch):
+    """Cancelling writes the run's `cancel` file and notes how it was asked for; nobody is signalled."""
+    calls = []
+
+    def cancel(record, **how):
+        calls.append((record.run_id, how))
+        (record.folder / "cancel").touch()
+        return "The run has been asked to stop."
+
+    monkeypatch.setattr(kslottery_core.runs, "cancel_run", cancel)
+    return calls
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     """Runs and cached results of a test stay in its own folder, and no demo is found unless a test makes one."""
     monkeypatch.setenv("KSLOTTERY_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(loaders, "DEMO_FOLDER", tmp_path / "no-demo")
+    monkeypatch.setattr(loaders, "DEMO_PATH", tmp_path / "no-demo")
+    # No page of a test may signal a process: the run it shows as alive is often the test itself.
+    monkeypatch.setattr(kslottery_core.runs, "cancel_run", refuse_to_cancel)
     yield tmp_path / "home"
     loaders.st.cache_resource.clear()
 
@@ -54,6 +76,22 @@ def pair_folder(tmp_path_factory):
         model.save_pretrained(folder / name)
         tokenizer.save_pretrained(folder / name)
     return folder
+
+
+@pytest.fixture
+def tied_folder(pair_folder, tmp_path):
+    """The same pair, as a model stores it whose output layer is its input embedding."""
+    from safetensors.torch import load_file, save_file
+
+    for name in ("before", "after"):
+        shutil.copytree(pair_folder / name, tmp_path / "tied" / name)
+        config = tmp_path / "tied" / name / "config.json"
+        config.write_text(json.dumps(json.loads(config.read_text()) | {"tie_word_embeddings": True}))
+        weights = tmp_path / "tied" / name / "model.safetensors"
+        tensors = load_file(weights)
+        tensors.pop("lm_head.weight")
+        save_file(tensors, weights, metadata={"format": "pt"})
+    return tmp_path / "tied"
 
 
 @pytest.fixture
@@ -101,7 +139,7 @@ def save_run(home):
     def save(run_id, *, root=None, state="finished", message=None, scores=(), outputs=(), method="base", **status):
         folder = (root or home / "runs") / run_id
         folder.mkdir(parents=True)
-        spec = {"name": f"Run {run_id}", "method": method, "model": "/models/base"}
+        spec = {"name": status.pop("name", f"Run {run_id}"), "method": method, "model": "/models/base"}
         spec |= {"ticket": status.pop("ticket", None), "train": status.pop("train", None)}
         (folder / "spec.json").write_text(json.dumps(spec))
         content = {"state": state, "created": status.pop("created", 100.0), "message": message}

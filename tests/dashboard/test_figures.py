@@ -1,17 +1,23 @@
+import html
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from dashboard.figures import (
+    find_least_level,
     loss_curve_figure,
     row_histogram_figure,
     score_bar_figure,
     statistic_histogram_figure,
+    summarise_change,
     summarise_loss,
+    summarise_neighbours,
+    summarise_pair,
     summarise_row_histogram,
     summarise_scores,
     summarise_statistics,
+    summarise_ticket,
     summarise_ticket_curve,
     ticket_curve_figure,
     token_cdf_figure,
@@ -150,3 +156,81 @@ def test_score_bars_are_ranked_and_equal_names_stay_apart():
     assert figure.data[0].marker.color[0] == WINNER
     assert tuple(figure.data[0].customdata) == ("s2", "s3", "s1")
     assert "BLEU" in read_axis_titles(figure)[0]
+
+
+def test_names_in_a_figure_are_text_and_no_html():
+    name = '<a href="https://evil.example">best</a> <b>run</b> & co'
+    figure = score_bar_figure(summarise_scores("<i>BLEU</i>", [(name, "ticket", 30.0, "<b>sig</b>")]))
+    bars = figure.data[0]
+    for text in (bars.y[0], bars.customdata[0], bars.name, figure.layout.xaxis.title.text):
+        assert "<" not in text
+    assert html.unescape(bars.y[0]) == name
+
+
+def test_runs_named_after_numbers_keep_their_names_on_the_axis():
+    figure = score_bar_figure(summarise_scores("BLEU", [("2024", "base", 1.0, "s"), ("7", "base", 2.0, "s")]))
+    assert figure.layout.yaxis.type == "category"
+
+
+def test_a_level_that_underflowed_to_zero_is_on_the_curve(result):
+    curve = type(compute_ticket_curve(result))(np.array([0.0, 1e-9, 0.2]), np.array([3, 5, 9]), np.array([30, 20, 10]))
+    summary = summarise_ticket_curve(curve, 0.05, 5, 64)
+    assert list(summary.sizes) == [3, 5, 9]
+    steps = ticket_curve_figure(summary).data[0]
+    assert min(steps.x) > 0
+    assert list(steps.y) == [3, 5, 9, 9]
+
+
+def test_a_curve_of_one_underflowed_level_is_drawn_over_the_whole_axis(result):
+    curve = type(compute_ticket_curve(result))(np.array([0.0]), np.array([4]), np.array([30]))
+    figure = ticket_curve_figure(summarise_ticket_curve(curve, 0.05, 4, 64))
+    steps, mark = figure.data
+    assert np.log10(min(steps.x)) < figure.layout.xaxis.range[0]
+    assert (list(steps.y), list(mark.y)) == ([4, 4], [4])
+
+
+def test_the_furthest_token_is_the_one_with_the_larger_shift_among_equal_d(result):
+    numbers = summarise_pair(result)
+    assert numbers.largest_statistic == result.statistics.max()
+    tied = np.flatnonzero(result.counts == result.counts.max())
+    assert numbers.furthest_token_id == max(tied, key=lambda token_id: result.l2_shift[token_id])
+
+
+def test_a_ticket_costs_its_rows():
+    numbers = summarise_ticket(size=3, least_count=8, width=32, vocabulary_size=64, model_parameters=None)
+    assert (numbers.parameters, numbers.embedding_parameters) == (96, 2048)
+    assert numbers.least_statistic == 0.25
+    assert numbers.model_parameters is None
+    assert summarise_ticket(0, None, 32, 64, 9000).least_statistic is None
+
+
+def test_neighbours_are_the_steps_on_both_sides_of_alpha(result):
+    curve = compute_ticket_curve(result)
+    counts = result.counts
+    for place, level in enumerate(curve.significance_levels):
+        neighbours = summarise_neighbours(curve, counts, float(level))
+        above = [] if place == 0 else np.flatnonzero(counts >= curve.least_counts[place - 1]).tolist()
+        within = np.flatnonzero(counts >= curve.least_counts[place]).tolist()
+        assert neighbours.last_level == level
+        assert sorted(neighbours.leaving) == sorted(set(within) - set(above))
+        is_last = place + 1 == len(curve.sizes)
+        assert neighbours.next_level == (None if is_last else curve.significance_levels[place + 1])
+    first = summarise_neighbours(curve, counts, float(curve.significance_levels[0]) / 2)
+    assert (first.last_level, first.leaving) == (None, ())
+    assert len(first.entering) == curve.sizes[0]
+
+
+def test_a_change_names_who_entered_and_who_left_by_d():
+    counts = np.array([5, 9, 0, 7])
+    change = summarise_change(counts, np.array([False, False, True, False]), np.array([True, True, False, False]))
+    assert (change.entered, change.left) == ((1, 0), (2,))
+
+
+def test_the_least_level_gives_a_ticket(result):
+    curve = compute_ticket_curve(result)
+    level = find_least_level(curve, 1e-12, 0.999)
+    assert curve.get_size(level) >= 1
+    assert curve.get_size(float(curve.significance_levels[0]) * 0.99) == 0
+    underflowed = type(curve)(np.array([0.0]), np.array([4]), np.array([30]))
+    assert find_least_level(underflowed, 1e-12, 0.999) == 1e-12
+    assert find_least_level(type(curve)(np.array([]), np.array([]), np.array([])), 1e-12, 0.999) is None

@@ -98,7 +98,7 @@ def test_the_demo_stands_in_where_nothing_is_chosen(tmp_path, monkeypatch):
     for name in ("before", "after"):
         (tmp_path / "demo" / name).mkdir(parents=True)
     (tmp_path / "demo" / "train.en-ca.jsonl").touch()
-    monkeypatch.setattr(loaders, "DEMO_FOLDER", tmp_path / "demo")
+    monkeypatch.setattr(loaders, "DEMO_PATH", tmp_path / "demo")
     resolved = loaders.resolve_choice(PairChoice())
     assert loaders.is_demo(resolved)
     assert loaders.resolve_choice(PairChoice(before="/only/one")) is None

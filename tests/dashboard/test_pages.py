@@ -3,6 +3,7 @@ import json
 import pytest
 
 from dashboard import loaders
+from kslottery_core.errors import CheckpointError
 
 
 def read_metrics(app):
@@ -29,7 +30,7 @@ def test_a_pair_that_cannot_be_opened_is_one_sentence(open_app, page, tmp_path):
 
 
 def test_the_demo_is_loaded_by_default(open_app, pair_folder, monkeypatch):
-    monkeypatch.setattr(loaders, "DEMO_FOLDER", pair_folder)
+    monkeypatch.setattr(loaders, "DEMO_PATH", pair_folder)
     app = open_app("pair", with_pair=False)
     assert read_metrics(app)["Tokens compared"] == "64"
     assert app.query_params == {}
@@ -69,8 +70,8 @@ def test_the_same_checkpoint_twice_is_explained(open_app, pair_folder):
 def test_an_empty_ticket_leads_to_the_least_alpha_that_gives_one(open_app):
     app = open_app("pair", alpha="1e-12", correction="bonferroni")
     message = next(info.value for info in app.info if "No token wins" in info.value)
-    assert "The least α that gives a ticket is" in message
-    assert "less cannot be seen" in message
+    assert "The least alpha that gives a ticket is" in message
+    assert "the largest D here is" in message
     app.button(key="raise_alpha").click().run()
     assert int(next(v for label, v in read_metrics(app).items() if label.startswith("Winning"))) >= 1
     assert float(app.query_params["alpha"]) > 1e-12
@@ -89,7 +90,7 @@ def test_search_and_filters_narrow_the_table(open_app):
     app.text_input(key="token_search").set_value("WORD1").run()
     assert all("word1" in token for token in app.dataframe[0].value["Token"])
     app.text_input(key="token_search").set_value("3-5, 9").run()
-    app.selectbox(key="token_search_mode").set_value("Token id").run()
+    app.selectbox(key="token_search_mode").set_value("id").run()
     assert sorted(app.dataframe[0].value["Id"]) == [3, 4, 5, 9]
     app.toggle(key="token_winners_only").set_value(True).run()
     assert app.dataframe[0].value["Winner"].all()
@@ -99,7 +100,13 @@ def test_search_and_filters_narrow_the_table(open_app):
 
 @pytest.mark.parametrize(
     ("mode", "search", "words"),
-    [("Regular expression", "(the", "is no regular expression"), ("Token id", "the", "is no token id")],
+    [
+        ("pattern", "(the", "is no regular expression"),
+        ("pattern", "a{99999999999999999999}", "is no regular expression"),
+        ("id", "the", "is no token id"),
+        ("id", "9" * 5000, "is no token id"),
+        ("id", "3-" + "9" * 5000, "is no token id"),
+    ],
 )
 def test_a_search_that_cannot_be_understood_is_told(open_app, mode, search, words):
     app = open_app("tokens")
@@ -111,7 +118,7 @@ def test_a_search_that_cannot_be_understood_is_told(open_app, mode, search, word
 
 def test_a_regular_expression_finds_tokens(open_app):
     app = open_app("tokens")
-    app.selectbox(key="token_search_mode").set_value("Regular expression")
+    app.selectbox(key="token_search_mode").set_value("pattern")
     app.text_input(key="token_search").set_value("^.word[12]$").run()
     assert len(app.dataframe[0].value) == 2
 
@@ -218,6 +225,96 @@ def test_no_code_words_reach_the_page(open_app, save_run, make_score):
         widgets = [
             element.label for kind in ("metric", "selectbox", "text_input", "button") for element in app.get(kind)
         ]
-        shown = read_texts(app).replace("embed_tokens", "") + json.dumps(widgets)
+        shown = read_texts(app).replace("\\", "").replace("embed_tokens", "") + json.dumps(widgets)
         words = [word for word in shown.split() if "_" in word and "/" not in word and "`" not in word]
         assert words == []
+
+
+def test_search_and_filters_are_in_the_address_and_come_back(open_app):
+    app = open_app("tokens")
+    app.text_input(key="token_search").set_value("word1").run()
+    app.toggle(key="token_changed_only").set_value(True).run()
+    app.multiselect(key="token_kinds").set_value(["word"]).run()
+    address = app.query_params
+    assert (address["search"], address["changed"], address["kinds"]) == ("word1", "yes", "word")
+    again = open_app("tokens", search="^.word[12]$", **{"in": "pattern"})
+    assert len(again.dataframe[0].value) == 2
+    assert again.text_input(key="token_search").value == "^.word[12]$"
+    assert again.selectbox(key="token_search_mode").value == "pattern"
+
+
+def test_a_kind_that_the_pair_does_not_have_filters_nothing(open_app):
+    app = open_app("tokens", kinds="byte")
+    assert not app.multiselect(key="token_kinds").value
+    assert len(app.dataframe[0].value) == 64
+
+
+def test_thousands_of_digits_in_the_address_are_one_sentence(open_app):
+    app = open_app("tokens", tokens="9" * 5000)
+    assert "expected token ids" in app.warning[0].value
+    assert len(app.warning[0].value) < 250
+
+
+def test_what_the_address_holds_is_text_and_no_markdown(open_app):
+    app = open_app("alpha", alpha="![x](https://evil.example/p.png)", correction=":red[x]")
+    assert not [warning for warning in app.warning if "](https" in warning.value or ":red[" in warning.value]
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Which pairs the checkpoints room is asked to open; nothing is fetched."""
+    import kslottery_core.checkpoints
+
+    asked = []
+
+    def open_pair(before, after, **how):
+        asked.append((before, after))
+        raise CheckpointError("no hub in tests.")
+
+    monkeypatch.setattr(kslottery_core.checkpoints, "open_pair", open_pair)
+    return asked
+
+
+@pytest.mark.parametrize("page", ["pair", "tokens", "alpha", "runs"])
+def test_an_address_downloads_nothing_without_a_click(open_app, opened, page):
+    app = open_app(page, before="org/x", after="org/y")
+    assert opened == []
+    assert "`org/x` and `org/y`" in next(info.value for info in app.info if "hub" in info.value)
+    app.button(key="allow_download").click().run()
+    assert opened[:1] == [("org/x", "org/y")]
+    assert "no hub in tests" in app.error[0].value
+    assert not [button for button in app.button if button.key == "allow_download"]
+
+
+def test_the_permission_for_one_pair_holds_for_no_other(open_app, opened, go_to):
+    app = open_app("pair", before="org/x", after="org/y")
+    app.button(key="allow_download").click().run()
+    opened.clear()
+    app.query_params["after"] = "org/z"
+    go_to(app, "tokens")
+    assert opened == []
+    assert app.button(key="allow_download")
+
+
+def test_compare_is_a_click_that_may_download(open_app, opened):
+    app = open_app("pair", with_pair=False)
+    app.text_input(key="pair_before").set_value("org/x")
+    app.text_input(key="pair_after").set_value("org/y")
+    app.button[0].click().run()
+    assert opened[:1] == [("org/x", "org/y")]
+
+
+def test_what_is_tuned_in_a_tied_model_is_told_on_the_pair_page(open_app, tied_folder):
+    app = open_app("pair", before=str(tied_folder / "before"), after=str(tied_folder / "after"))
+    assert "runs started here tune the input rows only; the output layer keeps its values" in read_texts(app)
+    assert "tune the input rows only" not in read_texts(open_app("pair"))
+
+
+def test_it_is_told_too_where_every_row_changed(open_app, tied_folder):
+    from safetensors.torch import load_file, save_file
+
+    weights = tied_folder / "after" / "model.safetensors"
+    save_file({name: tensor + 0.01 for name, tensor in load_file(weights).items()}, weights, metadata={"format": "pt"})
+    texts = read_texts(open_app("pair", before=str(tied_folder / "before"), after=str(tied_folder / "after")))
+    assert "Every row changed" in texts
+    assert "tune the input rows only" in texts

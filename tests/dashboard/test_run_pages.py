@@ -1,5 +1,6 @@
 import json
 import os
+import time
 
 import psutil
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from dashboard import loaders
 from dashboard.components import run_entries
 from dashboard.run_summary import describe_group_differences, group_runs, summarise_run
+from kslottery_core.errors import RunError
 from kslottery_core.runs import RunStore
 from kslottery_core.runs.status import read_host
 
@@ -42,7 +44,12 @@ def running():
     return {"pid": process.pid, "process_started": process.create_time(), "host": read_host()}
 
 
+HOSTILE = "[run](https://evil.example) ![i](https://evil.example/i.png) $x$ `c` :material/star:"
+
+
 def fill_texts(app, texts):
+    app.text_input(key="run_source").set_value("en")
+    app.text_input(key="run_target").set_value("ca")
     app.text_input(key="run_train").set_value(str(texts / "train.jsonl"))
     app.text_input(key="run_test").set_value(str(texts / "test.jsonl"))
 
@@ -62,7 +69,7 @@ def test_runs_work_without_a_pair(open_app):
 def test_start_launches_what_the_form_says(open_app, texts, launched):
     app = open_app("runs", alpha="0.5")
     fill_texts(app, texts)
-    app.number_input(key="run_steps").set_value(7)
+    app.number_input(key="run_steps_ticket").set_value(7)
     app.button(key="run_start").click().run()
     assert not app.exception
     (spec,) = launched
@@ -115,10 +122,10 @@ def test_an_empty_ticket_is_not_started_and_the_largest_d_is_offered(open_app, t
 def test_an_emptied_number_is_told(open_app, texts, launched):
     app = open_app("runs", alpha="0.5")
     fill_texts(app, texts)
-    app.number_input(key="run_batch").set_value(None)
+    app.number_input(key="run_batch_ticket").set_value(None)
     app.button(key="run_start").click().run()
     assert not app.exception
-    assert [error.value for error in app.error] in ([], ["The number of sentences a batch is missing; fill it in."])
+    assert [error.value for error in app.error] == ["The number of sentences a batch is missing; fill it in."]
 
 
 def test_each_method_asks_for_what_it_needs(open_app, texts, launched):
@@ -131,28 +138,96 @@ def test_each_method_asks_for_what_it_needs(open_app, texts, launched):
     assert (launched[0].method, launched[0].train) == ("transfer", None)
 
 
-def test_the_demo_texts_are_the_default(open_app, tmp_path, monkeypatch):
-    (tmp_path / "demo").mkdir()
-    (tmp_path / "demo" / "train.jsonl").touch()
-    monkeypatch.setattr(loaders, "DEMO_FOLDER", tmp_path / "demo")
-    assert open_app("runs").text_input(key="run_train").value == str(tmp_path / "demo" / "train.jsonl")
+@pytest.fixture
+def demo(pair_folder, tmp_path, monkeypatch):
+    """A demo made of the tests' pair, with its text; its runs are saved under `runs`."""
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    for name in ("before", "after"):
+        (folder / name).symlink_to(pair_folder / name)
+    (folder / "train.jsonl").touch()
+    monkeypatch.setattr(loaders, "DEMO_PATH", folder)
+    return folder
+
+
+def save_demo_run(save_run, demo, method, tuning):
+    folder = save_run(f"r-{method}", root=demo / "runs", method=method)
+    spec = json.loads((folder / "spec.json").read_text())
+    spec |= {"tuning": tuning, "evaluation": {"max_new_tokens": 48}}
+    (folder / "spec.json").write_text(json.dumps(spec))
+
+
+def open_form(app):
+    app.session_state["run_form"] = True
+    return app.run()
+
+
+def test_the_demo_texts_are_suggested_on_the_demo_alone(open_app, demo):
+    keys = ("run_train", "run_source", "run_target")
+    app = open_app("runs", with_pair=False)
+    assert [app.text_input(key=key).value for key in keys] == [str(demo / "train.jsonl"), "en", "ca"]
+    app = open_app("runs")
+    assert [app.text_input(key=key).value for key in keys] == ["", "", ""]
+    assert app.text_input(key="run_train").placeholder
+
+
+def test_a_suggestion_of_the_demo_does_not_follow_to_another_pair(open_app, demo, pair_folder, go_to, save_run):
+    save_demo_run(save_run, demo, "ticket", {"max_steps": 9})
+    app = open_form(open_app("runs", with_pair=False))
+    assert app.number_input(key="run_steps_ticket").value == 9
+    app.number_input(key="run_batch_ticket").set_value(5).run()
+    go_to(app, "pair")
+    for name in ("before", "after"):
+        app.query_params[name] = str(pair_folder / name)
+    open_form(go_to(app, "runs"))
+    assert app.number_input(key="run_steps_ticket").value is None
+    assert app.text_input(key="run_train").value == ""
+    assert app.number_input(key="run_batch_ticket").value == 5
+
+
+def test_a_cleared_number_of_steps_stays_cleared(open_app, demo, save_run):
+    save_demo_run(save_run, demo, "ticket", {"max_steps": 9})
+    app = open_form(open_app("runs", with_pair=False))
+    app.number_input(key="run_steps_ticket").set_value(None).run()
+    app.run()
+    assert app.number_input(key="run_steps_ticket").value is None
+
+
+def test_a_method_does_not_inherit_the_settings_of_another(open_app, demo, texts, launched, save_run):
+    save_demo_run(save_run, demo, "ticket", {"max_steps": 9, "batch_size": 3, "seed": 4})
+    app = open_form(open_app("runs", with_pair=False, alpha="0.5"))
+    app.selectbox(key="run_method").set_value("full").run()
+    fill_texts(app, texts)
+    app.button(key="run_start").click().run()
+    (spec,) = launched
+    assert (spec.tuning.max_steps, spec.tuning.batch_size, spec.tuning.seed) == (None, 16, 42)
+    assert spec.tuning.learning_rate == 5e-5
+
+
+def test_a_missing_language_is_told(open_app, texts, launched):
+    app = open_app("runs", alpha="0.5")
+    fill_texts(app, texts)
+    app.text_input(key="run_target").set_value("")
+    app.button(key="run_start").click().run()
+    assert "The target language is missing" in app.error[0].value
+    assert not launched
+
+
+def test_transfer_takes_the_revision_of_the_tuned_model(open_app, texts, launched):
+    app = open_app("runs", alpha="0.5")
+    fill_texts(app, texts)
+    app.selectbox(key="run_method").set_value("transfer").run()
+    app.text_input(key="run_after").set_value("org/tuned")
+    app.text_input(key="run_after_revision").set_value("v2")
+    app.button(key="run_start").click().run()
+    assert (launched[0].after, launched[0].after_revision) == ("org/tuned", "v2")
 
 
 def test_on_the_demo_a_run_is_suggested_that_can_be_ranked_with_the_shipped_ones(
-    open_app, pair_folder, texts, save_run, launched, monkeypatch, tmp_path
+    open_app, demo, texts, save_run, launched
 ):
-    demo = tmp_path / "demo"
-    demo.mkdir()
-    for name in ("before", "after"):
-        (demo / name).symlink_to(pair_folder / name)
-    folder = save_run("r1", root=demo / "runs", method="ticket")
-    spec = json.loads((folder / "spec.json").read_text())
-    spec |= {"tuning": {"learning_rate": 0.25, "max_steps": 9}, "evaluation": {"max_new_tokens": 48}}
-    (folder / "spec.json").write_text(json.dumps(spec))
-    monkeypatch.setattr(loaders, "DEMO_FOLDER", demo)
-    app = open_app("runs", with_pair=False, alpha="0.5")
-    app.session_state["run_form"] = True
-    app.run()
+    save_demo_run(save_run, demo, "ticket", {"learning_rate": 0.25, "max_steps": 9})
+    app = open_form(open_app("runs", with_pair=False, alpha="0.5"))
     fill_texts(app, texts)
     app.button(key="run_start").click().run()
     assert not app.error
@@ -160,15 +235,69 @@ def test_on_the_demo_a_run_is_suggested_that_can_be_ranked_with_the_shipped_ones
     assert launched[0].evaluation.max_new_tokens == 48
 
 
-def test_a_running_run_shows_its_progress_and_can_be_cancelled(open_app, save_run, running):
+@pytest.mark.parametrize(
+    ("method", "told"), [("ticket", True), ("embedding", True), ("transfer", True), ("full", False)]
+)
+def test_the_form_tells_what_is_tuned_in_a_tied_model(open_app, tied_folder, method, told):
+    app = open_app("runs", before=str(tied_folder / "before"), after=str(tied_folder / "after"))
+    app.selectbox(key="run_method").set_value(method).run()
+    assert any("tune the input rows only" in caption.value for caption in app.caption) is told
+
+
+def test_a_running_run_shows_its_progress(open_app, save_run, running):
     folder = save_run("r1", state="running", phase="tune", step=3, total=12, **running)
     line = {"phase": "tune", "step": 3, "total": 12, "loss": 2.5, "time": 111.0}
     (folder / "metrics.jsonl").write_text(json.dumps(line) + "\n")
     app = open_app("runs")
     assert "Tuning: 3 of 12" in app.get("progress")[0].proto.text
+
+
+def test_cancel_only_asks_and_force_is_a_second_decision(open_app, save_run, running, cancelled):
+    folder = save_run("r1", state="running", phase="tune", step=3, total=12, **running)
+    app = open_app("runs")
+    assert not [button for button in app.button if button.key == "force_r1"]
     app.button(key="cancel_r1").click().run()
+    assert cancelled == [("r1", {})]
     assert (folder / "cancel").exists()
-    (folder / "status.json").write_text(json.dumps({"state": "cancelled", "created": 100.0, "ended": 112.0}))
+    assert not [button for button in app.button if button.key == "cancel_r1"]
+    assert "has been asked to stop" in app.warning[0].value
+    assert "loses all work that is not saved" in app.warning[0].value
+    app.button(key="force_r1").click().run()
+    deadline = time.monotonic() + 10
+    while len(cancelled) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert cancelled[1] == ("r1", {"wait": True, "grace_seconds": 0})
+    assert "stopped by force" in app.warning[0].value
+    assert not [button for button in app.button if button.key == "force_r1"]
+
+
+def test_a_refused_cancel_is_told(open_app, save_run, running, monkeypatch):
+    import kslottery_core.runs
+
+    def refuse(record, **how):
+        raise RunError("it cannot be asked to stop.")
+
+    monkeypatch.setattr(kslottery_core.runs, "cancel_run", refuse)
+    save_run("r1", state="running", phase="tune", **running)
+    app = open_app("runs")
+    app.button(key="cancel_r1").click().run()
+    assert not app.exception
+    assert "cannot be asked" in app.toast[0].value
+
+
+def test_a_store_that_cannot_be_read_is_one_sentence(open_app, save_run, monkeypatch):
+    save_run("r1", state="failed", message="no")
+    listed = []
+
+    def list_once(store):
+        listed.append(store)
+        if len(listed) > 1:
+            raise RunError("the folder of the runs cannot be read.")
+        return original(store)
+
+    original = RunStore.list
+    monkeypatch.setattr(RunStore, "list", list_once)
+    assert "cannot be read" in open_app("runs", with_pair=False).error[0].value
 
 
 def test_a_queued_run_says_whom_it_waits_for(open_app, save_run, running):
@@ -179,6 +308,15 @@ def test_a_queued_run_says_whom_it_waits_for(open_app, save_run, running):
 def test_a_failed_run_shows_its_sentence(open_app, save_run):
     save_run("r1", state="failed", message="the file has no column 'xx'")
     assert "The file has no column 'xx'." in [error.value for error in open_app("runs").error]
+
+
+def test_the_words_of_a_run_are_text_and_no_markdown(open_app, save_run):
+    save_run("r1", state="failed", message="no ![x](https://evil.example/p.png) :red[y] <b>z</b>", name=HOSTILE)
+    app = open_app("runs")
+    assert app.error[0].value.startswith(r"No \!\[x\]\(https\:")
+    assert any(r"\[run\]\(https\:" in element.value for element in app.markdown)
+    texts = [element.value for kind in ("error", "markdown", "caption") for element in app.get(kind)]
+    assert not [text for text in texts if "](http" in text or "](https" in text]
 
 
 def test_a_died_run_shows_the_end_of_its_log(open_app, save_run):
@@ -280,3 +418,26 @@ def test_a_score_without_its_signature_is_never_shown(save_run, make_score):
     save_run("r1", scores=[bare, make_score(5.0)])
     summary = summarise_run(RunStore().get("r1"))
     assert [score.value for score in summary.scores] == [5.0]
+
+
+def test_the_chosen_score_is_in_the_address(open_app, save_run, make_score):
+    save_run("r1", scores=[make_score(10.0), make_score(40.0, extraction="first line")])
+    app = open_app("compare", score="BLEU, first line")
+    assert app.selectbox(key="compared_measure").value == "BLEU, first line"
+    app.selectbox(key="compared_measure").set_value("BLEU, whole output").run()
+    assert app.query_params["score"] == "BLEU, whole output"
+    assert "No run here has the score" in " ".join(c.value for c in open_app("compare", score="BLEURT").caption)
+
+
+def test_outputs_of_other_sentences_are_told_and_left_out(open_app, save_run, make_score):
+    output = {"source": "a cat", "reference": "un gat", "text": "un gos", "stopped": True, "tokens": 2}
+    save_run("r1", scores=[make_score(10.0)], outputs=[output])
+    save_run("r2", scores=[make_score(30.0)], outputs=[output | {"source": "a dog"}])
+    app = open_app("compare")
+    assert "different test sets" in app.warning[0].value
+    assert len(app.dataframe[-1].value.columns) == 3
+
+
+def test_a_line_that_is_no_output_is_told(open_app, save_run, make_score):
+    save_run("r1", scores=[make_score(10.0)], outputs=[{"source": "a cat"}])
+    assert "'reference' is missing" in open_app("compare").warning[0].value

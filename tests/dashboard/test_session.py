@@ -1,7 +1,15 @@
 import pytest
 
 from dashboard.loaders import AlphaChoice, PairChoice
-from dashboard.session import Choice, build_address, forget_addressed, read_address
+from dashboard.session import (
+    SEARCH_MODES,
+    Choice,
+    TokenFilter,
+    build_address,
+    forget_addressed,
+    read_address,
+    read_token_id,
+)
 
 FULL = Choice(
     pair=PairChoice("/a", "org/b", before_revision=None, after_revision="v1", parameter="wte.weight"),
@@ -9,11 +17,21 @@ FULL = Choice(
     token_ids=(13, 5),
     run_id="r1",
     compared_runs=("r1", "r2"),
+    token_filter=TokenFilter("a,b=&#", "pattern", True, True, ("word", "unknown")),
+    measure="chrF++, first line",
 )
 
 
 @pytest.mark.parametrize(
-    ("page", "kept"), [("tokens", "token_ids"), ("runs", "run_id"), ("compare", "compared_runs"), ("pair", "pair")]
+    ("page", "kept"),
+    [
+        ("tokens", "token_ids"),
+        ("tokens", "token_filter"),
+        ("runs", "run_id"),
+        ("compare", "compared_runs"),
+        ("compare", "measure"),
+        ("pair", "pair"),
+    ],
 )
 def test_an_address_restores_what_it_was_made_from(page, kept):
     choice, problems = read_address(build_address(FULL, page), Choice())
@@ -43,10 +61,23 @@ def test_a_wrong_alpha_is_told_and_ignored(alpha):
     assert alpha in problems[0]
 
 
-@pytest.mark.parametrize("address", [{"correction": "sidak"}, {"p": "exactly"}, {"tokens": "3,the"}])
+@pytest.mark.parametrize(
+    "address",
+    [
+        {"correction": "sidak"},
+        {"p": "exactly"},
+        {"tokens": "3,the"},
+        {"tokens": "9" * 5000},
+        {"alpha": "9" * 5000},
+        {"in": "titles"},
+        {"kinds": "word,verb"},
+        {"winners": "perhaps"},
+    ],
+)
 def test_unknown_words_in_the_address_are_told(address):
     _, problems = read_address(address, Choice())
     assert len(problems) == 1
+    assert len(problems[0]) < 250
 
 
 def test_the_usable_part_of_a_wrong_address_is_used():
@@ -68,3 +99,16 @@ def test_going_back_on_one_pair_keeps_the_picked_tokens():
     address = build_address(Choice(pair=FULL.pair), "alpha")
     choice, _ = read_address(address, forget_addressed(FULL, "alpha", address))
     assert (choice.token_ids, choice.alpha) == (FULL.token_ids, AlphaChoice())
+
+
+@pytest.mark.parametrize("mode", SEARCH_MODES)
+def test_every_search_mode_survives_the_address(mode):
+    wanted = TokenFilter(search="x", mode=mode)
+    assert read_address(build_address(Choice(token_filter=wanted), "tokens"), Choice())[0].token_filter == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "token_id"), [("0", 0), ("278", 278), ("-1", None), ("the", None), ("9" * 5000, None)]
+)
+def test_a_token_id_is_a_whole_number_of_a_sane_length(text, token_id):
+    assert read_token_id(text) == token_id

@@ -118,3 +118,11 @@ def test_a_lock_that_cannot_be_opened_is_one_sentence(create, store):
     (store.root.parent / "locks").write_text("in the way")
     with pytest.raises(RunError, match="the lock of the device cannot be opened"):
         wait_for_device(record)
+
+
+@pytest.mark.parametrize(
+    ("processors", "load", "usual", "threads"),
+    [(2, 0.1, 1, 2), (2, 0.9, 1, 1), (2, 7.0, 1, 1), (64, 3.0, 32, 32), (64, 40.0, 32, 24), (1, 0.0, 1, 1)],
+)
+def test_threads_are_those_processors_that_are_free(processors, load, usual, threads):
+    assert queue.choose_threads(processors, load, usual) == threads

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from kslottery_core.tickets import (
     load_published_ticket,
     load_published_tickets,
     load_ticket,
+    round_up,
     save_ticket,
     select_ticket,
     select_top_k_ticket,
@@ -107,8 +109,15 @@ def test_an_empty_ticket_says_the_least_alpha_and_the_least_detectable_d():
     least = compute_least_detectable_count(100, 0.05)
     assert f"{least / 100:.4f}" in ticket.note
     assert "largest D here is 0.1200" in ticket.note
-    assert f"{result.p_values.min():.4g} (2 tokens)" in ticket.note
-    assert select_ticket(result, float(result.p_values.min())).size == 2
+    suggested = float(re.search(r"least alpha that gives a ticket is (\S+) \(2 tokens\)", ticket.note)[1])
+    assert suggested == pytest.approx(result.p_values.min(), rel=1e-3)
+    assert select_ticket(result, suggested).size == 2
+
+
+@pytest.mark.parametrize("level", [1.19817e-05, 0.26827, 3.3e-300, 0.5, 0.99991, 5e-324])
+def test_a_suggested_alpha_is_never_below_the_real_one(level):
+    assert round_up(level) >= level
+    assert round_up(level) == pytest.approx(level, rel=1e-3)
 
 
 def test_an_empty_ticket_of_an_unchanged_pair_says_so():

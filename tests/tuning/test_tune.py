@@ -196,6 +196,8 @@ def test_transfer_from_another_model_is_refused(tiny_llama_folder, tmp_path, mak
         {"weight_decay": -0.1},
         {"warmup_share": 1.0},
         {"schedule": "zigzag"},
+        {"seed": -1},
+        {"seed": 2**32},
         {"precision": "float8"},
     ],
 )

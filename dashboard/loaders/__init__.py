@@ -7,15 +7,14 @@ were seen before opens at once, in another session and after a restart.
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
-import kslottery_core
+from dashboard.loaders.shelf import ResultShelf
+from kslottery_core.demo import DEMO_PATH
 from kslottery_core.errors import KSLotteryError
 from kslottery_core.progress import OnProgress, ignore_progress
 
@@ -24,14 +23,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from kslottery_core.checkpoints import EmbeddingMatrix, EmbeddingPair
+    from kslottery_core.evaluation import Output
     from kslottery_core.ks import CDFGap, KSResult
     from kslottery_core.runs import RunRecord, RunStore
     from kslottery_core.tickets import Ticket, TicketCurve
 
-DEMO_FOLDER = Path(kslottery_core.__file__).resolve().parents[1] / "data" / "demo"
-
 _CACHE_VERSION = "1"  # part of every file name on disk: raise it when the meaning of a stored result changes
-_KEPT_COMPARISONS = 6
 
 
 @dataclass(frozen=True)
@@ -56,13 +53,17 @@ class AlphaChoice:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """An open pair and what the KS test found. `key` digests both sides' files; `from_cache`: not computed just now."""
+    """An open pair and what the KS test found. `key` digests both sides' files; `from_cache`: not computed just now.
+
+    `cache_problem` says why the result could not be kept for next time.
+    """
 
     choice: PairChoice
     pair: EmbeddingPair
     result: KSResult
     key: str
     from_cache: bool
+    cache_problem: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +79,7 @@ def resolve_choice(choice: PairChoice) -> PairChoice | None:
     """Put the demo's folders where nothing was chosen; None when there is no demo either."""
     if choice.before and choice.after:
         return choice
-    before, after = DEMO_FOLDER / "before", DEMO_FOLDER / "after"
+    before, after = DEMO_PATH / "before", DEMO_PATH / "after"
     if choice.before or choice.after or not (before.is_dir() and after.is_dir()):
         return None
     return PairChoice(str(before), str(after))
@@ -86,12 +87,26 @@ def resolve_choice(choice: PairChoice) -> PairChoice | None:
 
 def is_demo(choice: PairChoice) -> bool:
     """Whether the choice is the bundled pair."""
-    return (choice.before, choice.after) == (str(DEMO_FOLDER / "before"), str(DEMO_FOLDER / "after"))
+    return (choice.before, choice.after) == (str(DEMO_PATH / "before"), str(DEMO_PATH / "after"))
+
+
+def list_downloads(choice: PairChoice) -> tuple[str, ...]:
+    """Which sides of a pair are no path on this disk, so that opening them asks the model hub."""
+    from kslottery_core.checkpoints.sources import find_source
+
+    found = []
+    for source, revision in ((choice.before, choice.before_revision), (choice.after, choice.after_revision)):
+        try:
+            if find_source(source or "", revision).kind == "hub":
+                found.append(source or "")
+        except KSLotteryError:
+            continue  # neither a path nor a hub id: opening it says so, and downloads nothing
+    return tuple(dict.fromkeys(found))
 
 
 def find_demo_text(part: str) -> Path | None:
     """The demo's parallel text of `part`, "train" or "test"; None without a demo."""
-    return next(iter(sorted(DEMO_FOLDER.rglob(f"*{part}*.jsonl"))), None)
+    return next(iter(sorted(DEMO_PATH.rglob(f"*{part}*.jsonl"))), None)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False, validate=lambda opened: opened[1] == _sign(opened[0]))
@@ -113,34 +128,9 @@ def _sign(pair: EmbeddingPair) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-class _Shelf:
-    """The last few results, shared by all sessions; a pair that one session computes is not computed by another."""
-
-    def __init__(self) -> None:
-        self._results: OrderedDict[str, KSResult] = OrderedDict()
-        self._locks: dict[str, threading.Lock] = {}
-        self._guard = threading.Lock()
-
-    def get_lock(self, key: str) -> threading.Lock:
-        with self._guard:
-            return self._locks.setdefault(key, threading.Lock())
-
-    def get(self, key: str) -> KSResult | None:
-        with self._guard:
-            if key in self._results:
-                self._results.move_to_end(key)
-            return self._results.get(key)
-
-    def put(self, key: str, result: KSResult) -> None:
-        with self._guard:
-            self._results[key] = result
-            while len(self._results) > _KEPT_COMPARISONS:
-                self._results.popitem(last=False)
-
-
 @st.cache_resource(show_spinner=False)
-def _load_shelf() -> _Shelf:
-    return _Shelf()
+def _load_shelf() -> ResultShelf:
+    return ResultShelf()
 
 
 def get_cached_result_path(key: str) -> Path:
@@ -158,7 +148,7 @@ def load_comparison(choice: PairChoice, progress: OnProgress = ignore_progress) 
     from kslottery_core.ks import compute_pair_ks, load_ks_result, save_ks_result
 
     pair, key = _open_pair(choice)
-    shelf = _load_shelf()
+    shelf, cache_problem = _load_shelf(), None
     with shelf.get_lock(key):
         result = shelf.get(key)
         if result is not None:
@@ -175,9 +165,9 @@ def load_comparison(choice: PairChoice, progress: OnProgress = ignore_progress) 
             try:
                 save_ks_result(result, path)
             except KSLotteryError as problem:
-                st.warning(f"The result is shown but could not be kept for next time: {problem}")
+                cache_problem = str(problem)
         shelf.put(key, result)
-    return Comparison(choice, pair, result, key, from_cache)
+    return Comparison(choice, pair, result, key, from_cache, cache_problem)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
@@ -247,27 +237,9 @@ def load_cdf_gap(comparison: Comparison, token_id: int) -> CDFGap:
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _count_parameters(signature: str, _matrix: EmbeddingMatrix) -> int | None:
-    if _matrix.model_folder is None:
-        return None
-    from safetensors import SafetensorError, safe_open
+    from kslottery_core.checkpoints import count_parameters
 
-    # A matrix that shares its storage is stored once, so the headers count it once, as they should.
-    total = 0
-    shards = [path for path in sorted(_matrix.model_folder.glob("model*.safetensors")) if path.is_file()]
-    try:
-        for path in shards:
-            with safe_open(path, framework="numpy") as file:
-                for name in file.keys():  # noqa: SIM118 - safe_open is no mapping
-                    size = 1
-                    for length in file.get_slice(name).get_shape():
-                        size *= length
-                    total += size
-    except (OSError, SafetensorError):
-        return None
-    index = _matrix.model_folder / "model.safetensors.index.json"
-    if index.exists() and _matrix.kind == "hub":
-        return None  # the hub's cache may hold the embedding's shard alone
-    return total or None
+    return count_parameters(_matrix)
 
 
 def load_parameter_count(matrix: EmbeddingMatrix) -> int | None:
@@ -279,23 +251,29 @@ def load_run_store() -> RunStore:
     """The person's runs, with the demo's finished ones beside them to look at."""
     from kslottery_core.runs import RunStore
 
-    return RunStore(extra_roots=[DEMO_FOLDER / "runs"])
+    return RunStore(extra_roots=[DEMO_PATH / "runs"])
 
 
 def load_demo_runs() -> tuple[RunRecord, ...]:
     """The finished runs that come with the demo, newest first; none without a demo."""
     from kslottery_core.runs import RunStore
 
-    return RunStore(DEMO_FOLDER / "runs").list()
+    return RunStore(DEMO_PATH / "runs").list()
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
-def _read_outputs(run_id: str, signature: str, _record: RunRecord) -> tuple[dict[str, Any], ...]:
-    return _record.read_outputs()
+def _read_outputs(run_id: str, signature: str, _record: RunRecord) -> tuple[Output, ...]:
+    from kslottery_core.evaluation import Output
+    from kslottery_core.records import read_record
+
+    return tuple(read_record(Output, line, f"{run_id}: an output") for line in _record.read_outputs())
 
 
-def load_outputs(record: RunRecord) -> tuple[dict[str, Any], ...]:
-    """What a run's model wrote for each test sentence; empty when the run did not get that far."""
+def load_outputs(record: RunRecord) -> tuple[Output, ...]:
+    """What a run's model wrote for each test sentence; empty when the run did not get that far.
+
+    Raises KSLotteryError for a line that is no output.
+    """
     try:
         stat = (record.folder / "outputs.jsonl").stat()
     except OSError:

@@ -1,0 +1,112 @@
+"""What the pages say in numbers about a pair and its ticket: computed here, shown elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from kslottery_core.ks import KSResult
+    from kslottery_core.tickets import TicketCurve
+
+
+@dataclass(frozen=True)
+class PairNumbers:
+    """A comparison at a glance. `furthest_token_id` is None when no D is above 0."""
+
+    largest_statistic: float
+    furthest_token_id: int | None
+
+
+def summarise_pair(result: KSResult) -> PairNumbers:
+    """The largest D and whose it is; equal D is broken by the larger L2 shift, then by the smaller id."""
+    largest = result.counts.max()
+    furthest = int(np.where(result.counts == largest, result.l2_shift, -1.0).argmax())
+    return PairNumbers(float(result.statistics.max()), furthest if largest else None)
+
+
+@dataclass(frozen=True)
+class TicketNumbers:
+    """What a ticket costs to train. `least_statistic` is the least D that wins; None when no D does."""
+
+    size: int
+    parameters: int
+    embedding_parameters: int
+    model_parameters: int | None
+    least_statistic: float | None
+
+
+def summarise_ticket(
+    size: int, least_count: int | None, width: int, vocabulary_size: int, model_parameters: int | None
+) -> TicketNumbers:
+    """A ticket of `size` tokens is `size` rows of `width` parameters; the model's own number may be unknown."""
+    return TicketNumbers(
+        size=size,
+        parameters=size * width,
+        embedding_parameters=vocabulary_size * width,
+        model_parameters=model_parameters,
+        least_statistic=None if least_count is None else least_count / width,
+    )
+
+
+def find_least_level(curve: TicketCurve, least: float, largest: float) -> float | None:
+    """The least alpha from `least` to `largest` that gives a ticket, as six digits can name it; None when none does."""
+    if not len(curve.significance_levels) or curve.significance_levels[0] >= largest:
+        return None
+    # A hair above the step: the address and the field round to six digits, and rounding down would win nothing.
+    raised = float(f"{float(curve.significance_levels[0]) * 1.0001:.6g}")
+    return min(largest, max(least, raised))
+
+
+@dataclass(frozen=True)
+class TicketNeighbours:
+    """The steps of the ticket on both sides of alpha; a level is None where there is no step on that side.
+
+    Token ids are ordered by D, largest first.
+    """
+
+    next_level: float | None
+    entering: tuple[int, ...]
+    last_level: float | None
+    leaving: tuple[int, ...]
+
+
+def summarise_neighbours(curve: TicketCurve, counts: np.ndarray, significance_level: float) -> TicketNeighbours:
+    """Which tokens enter at the next larger alpha, and which leave below the last step; `counts` is (V,)."""
+    levels, least_counts = curve.significance_levels, curve.least_counts
+    taken = int(np.searchsorted(levels, significance_level, side="right"))
+
+    def list_step(step: int) -> tuple[int, ...]:
+        mask = counts >= least_counts[step]
+        if step:
+            mask &= counts < least_counts[step - 1]
+        return order_by_count(counts, mask)
+
+    has_next = taken < len(levels)
+    return TicketNeighbours(
+        next_level=float(levels[taken]) if has_next else None,
+        entering=list_step(taken) if has_next else (),
+        last_level=float(levels[taken - 1]) if taken else None,
+        leaving=list_step(taken - 1) if taken else (),
+    )
+
+
+def order_by_count(counts: np.ndarray, mask: np.ndarray) -> tuple[int, ...]:
+    """Token ids of a mask (V,), largest D first, equal D by id."""
+    token_ids = np.flatnonzero(mask)
+    return tuple(token_ids[np.argsort(-counts[token_ids], kind="stable")].tolist())
+
+
+@dataclass(frozen=True)
+class TicketChange:
+    """Token ids that entered and left a ticket, each ordered by D, largest first."""
+
+    entered: tuple[int, ...]
+    left: tuple[int, ...]
+
+
+def summarise_change(counts: np.ndarray, earlier: np.ndarray, present: np.ndarray) -> TicketChange:
+    """Compare two masks of winners (V,)."""
+    return TicketChange(order_by_count(counts, present & ~earlier), order_by_count(counts, earlier & ~present))

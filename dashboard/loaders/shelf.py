@@ -1,0 +1,40 @@
+"""The results that all sessions share while the server runs."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kslottery_core.ks import KSResult
+
+_KEPT_COMPARISONS = 6
+
+
+class ResultShelf:
+    """The last few results, shared by all sessions; a pair that one session computes is not computed by another."""
+
+    def __init__(self) -> None:
+        self._results: OrderedDict[str, KSResult] = OrderedDict()
+        self._locks: dict[str, threading.Lock] = {}
+        self._guard = threading.Lock()
+
+    def get_lock(self, key: str) -> threading.Lock:
+        """Whoever computes the result of `key` holds this lock."""
+        with self._guard:
+            return self._locks.setdefault(key, threading.Lock())
+
+    def get(self, key: str) -> KSResult | None:
+        """The result of `key`, if it is still here."""
+        with self._guard:
+            if key in self._results:
+                self._results.move_to_end(key)
+            return self._results.get(key)
+
+    def put(self, key: str, result: KSResult) -> None:
+        """Keep a result; the one that was not looked at for longest makes room."""
+        with self._guard:
+            self._results[key] = result
+            while len(self._results) > _KEPT_COMPARISONS:
+                self._results.popitem(last=False)

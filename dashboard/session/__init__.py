@@ -1,0 +1,144 @@
+"""What the person chose, kept for the session and in the page's address, so that a link restores what was shown.
+
+The choice lives in `st.session_state` under names that no widget owns; widgets are filled from it and write to it. The
+address is read when a session starts, when the page changes and when the browser goes back, never in between: a rerun
+may still carry an address from before the last click, and reading that would undo the click.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from dashboard.loaders import PairChoice
+from dashboard.session.address import build_address, forget_addressed, read_address, read_token_id
+from dashboard.session.choice import (
+    LARGEST_SIGNIFICANCE_LEVEL,
+    LEAST_SIGNIFICANCE_LEVEL,
+    SEARCH_MODES,
+    Choice,
+    TokenFilter,
+)
+from dashboard.wording import escape_markdown
+
+__all__ = [
+    "LARGEST_SIGNIFICANCE_LEVEL",
+    "LEAST_SIGNIFICANCE_LEVEL",
+    "SEARCH_MODES",
+    "Choice",
+    "TokenFilter",
+    "allow_download",
+    "build_address",
+    "count_restored",
+    "forget_addressed",
+    "get_choice",
+    "is_download_allowed",
+    "read_address",
+    "read_token_id",
+    "restore_choice",
+    "set_alpha",
+    "set_compared_runs",
+    "set_measure",
+    "set_pair",
+    "set_run",
+    "set_token_filter",
+    "set_tokens",
+    "write_address",
+]
+
+_STATE = "kslottery.choice"
+_PAGE = "kslottery.page"
+_PROBLEMS = "kslottery.address_problems"
+_RESTORED = "kslottery.times_restored"
+_DOWNLOADS = "kslottery.allowed_downloads"
+
+
+def get_choice() -> Choice:
+    """What is chosen at present."""
+    return st.session_state.get(_STATE, Choice())
+
+
+def set_pair(pair: PairChoice) -> None:
+    """Choose two checkpoints; tokens picked from another pair are dropped, since ids mean other tokens there."""
+    choice = get_choice()
+    if pair != choice.pair:
+        st.session_state[_STATE] = replace(choice, pair=pair, token_ids=(), previous_alpha=None)
+
+
+def set_alpha(**changes: Any) -> None:
+    """Change parts of the rule (fields of `AlphaChoice`) and remember the rule before the change."""
+    choice = get_choice()
+    alpha = replace(choice.alpha, **changes)
+    if alpha != choice.alpha:
+        st.session_state[_STATE] = replace(choice, alpha=alpha, previous_alpha=choice.alpha)
+
+
+def set_tokens(token_ids: Sequence[int]) -> None:
+    """Choose the tokens whose story is shown."""
+    st.session_state[_STATE] = replace(get_choice(), token_ids=tuple(dict.fromkeys(token_ids)))
+
+
+def set_run(run_id: str | None) -> None:
+    """Choose the run that is shown in full."""
+    st.session_state[_STATE] = replace(get_choice(), run_id=run_id)
+
+
+def set_compared_runs(run_ids: Sequence[str]) -> None:
+    """Choose the runs that are set side by side; none chosen means all of them."""
+    st.session_state[_STATE] = replace(get_choice(), compared_runs=tuple(run_ids))
+
+
+def set_token_filter(wanted: TokenFilter) -> None:
+    """Choose which tokens the table shows."""
+    st.session_state[_STATE] = replace(get_choice(), token_filter=wanted)
+
+
+def set_measure(measure: str) -> None:
+    """Choose the score that the pictures of the runs show."""
+    st.session_state[_STATE] = replace(get_choice(), measure=measure)
+
+
+def allow_download(pair: PairChoice) -> None:
+    """Let this pair be fetched from the hub in this session; an address alone never does."""
+    st.session_state[_DOWNLOADS] = {*st.session_state.get(_DOWNLOADS, ()), pair}
+
+
+def is_download_allowed(pair: PairChoice) -> bool:
+    """Whether the person has asked for this pair by a click in this session."""
+    return pair in st.session_state.get(_DOWNLOADS, ())
+
+
+def restore_choice(page: str) -> None:
+    """Take over the address when the session starts, another page opens or the browser goes back; say what is wrong."""
+    address, went_back = st.query_params.to_dict(), _is_history_navigation()
+    if went_back or st.session_state.get(_PAGE) != page:
+        st.session_state[_PAGE] = page
+        choice = get_choice()
+        if went_back and address:
+            choice = forget_addressed(choice, page, address)
+        st.session_state[_STATE], st.session_state[_PROBLEMS] = read_address(address, choice)
+        st.session_state[_RESTORED] = count_restored() + 1
+    for problem in st.session_state.get(_PROBLEMS, ()):
+        st.warning(escape_markdown(problem))
+
+
+def _is_history_navigation() -> bool:
+    """Whether this run answers the browser's Back or Forward; then the address is the newest word there is."""
+    context = get_script_run_ctx()
+    return bool(context is not None and getattr(context, "is_history_navigation", False))
+
+
+def count_restored() -> int:
+    """How often the choice came from the address; part of the keys of tables, whose ticks must then start anew."""
+    return st.session_state.get(_RESTORED, 0)
+
+
+def write_address() -> None:
+    """Put the present choice into the address of the page that is open."""
+    address = build_address(get_choice(), st.session_state.get(_PAGE, ""))
+    if st.query_params.to_dict() != address:
+        st.query_params.from_dict(address)
