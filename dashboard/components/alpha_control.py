@@ -9,8 +9,9 @@ import streamlit as st
 
 from dashboard import session
 from dashboard.session import LARGEST_SIGNIFICANCE_LEVEL, LEAST_SIGNIFICANCE_LEVEL
-from dashboard.wording import CORRECTION_NAMES, P_VALUE_METHOD_NAMES, format_number
+from dashboard.wording import CORRECTION_NAMES, P_VALUE_METHOD_NAMES, escape_markdown, format_number, shorten
 
+_PROBLEM = "kslottery.alpha_problem"
 _STOPS = (
     *(float(f"{mantissa}e{exponent}") for exponent in range(-12, 0) for mantissa in (1, 1.5, 2, 3, 5, 7)),
     *(0.8, 0.9, 0.95, 0.99, LARGEST_SIGNIFICANCE_LEVEL),
@@ -30,7 +31,8 @@ def show_alpha_control() -> None:
     alpha = session.get_choice().alpha
     stops = list_stops(alpha.significance_level)
     st.session_state["alpha_slider"] = min(stops, key=lambda stop: abs(stop - alpha.significance_level))
-    st.session_state["alpha_number"] = alpha.significance_level
+    problem = st.session_state.pop(_PROBLEM, None)
+    st.session_state["alpha_number"] = format_number(alpha.significance_level, 6)
     st.session_state["alpha_correction"] = alpha.correction
     st.session_state["alpha_method"] = alpha.p_value_method
     slider, number = st.columns([5, 1.2], vertical_alignment="bottom")
@@ -41,15 +43,9 @@ def show_alpha_control() -> None:
         key="alpha_slider",
         on_change=_take_slider,
     )
-    number.number_input(
-        "α as a number",
-        min_value=LEAST_SIGNIFICANCE_LEVEL,
-        max_value=LARGEST_SIGNIFICANCE_LEVEL,
-        step=0.01,
-        format="%.6g",
-        key="alpha_number",
-        on_change=_take_number,
-    )
+    number.text_input("α as a number", key="alpha_number", on_change=_take_number)
+    if problem:
+        st.error(problem)
     correction, method = st.columns(2)
     correction.selectbox(
         "Correction for many tests",
@@ -75,6 +71,15 @@ def _take_slider() -> None:
 
 
 def _take_number() -> None:
-    value = st.session_state["alpha_number"]
-    if value is not None:
-        session.set_alpha(significance_level=float(value))
+    """Take what was typed, or keep alpha as it is and say what was wrong with it."""
+    typed = st.session_state["alpha_number"].strip()
+    level = session.read_level(typed.replace(",", "."))
+    if level is not None:
+        session.set_alpha(significance_level=level)
+        return
+    found = f"found {shorten(typed)!r}" if typed else "found nothing"
+    present = format_number(session.get_choice().alpha.significance_level, 6)
+    st.session_state[_PROBLEM] = escape_markdown(
+        f"α: expected a number from {LEAST_SIGNIFICANCE_LEVEL:g} to {LARGEST_SIGNIFICANCE_LEVEL:g}, {found}; "
+        f"α stays at {present}."
+    )

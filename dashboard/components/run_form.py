@@ -214,6 +214,7 @@ def _show_more(method: str) -> None:
 
 
 def _launch(spec: RunSpec) -> RunRecord:
-    from kslottery_core.runs import launch_run
+    from kslottery_core.runs import check_inputs, launch_run
 
+    check_inputs(spec)
     return launch_run(loaders.load_run_store(), spec)

@@ -25,6 +25,7 @@ from dashboard.wording import (
     format_moment,
     format_name,
     format_seconds,
+    shorten,
 )
 from kslottery_core.errors import KSLotteryError
 
@@ -44,6 +45,8 @@ def choose_run(records: Sequence[RunRecord]) -> RunRecord:
     run_ids = [record.run_id for record in records]
     chosen = session.get_choice().run_id
     place = run_ids.index(chosen) if chosen in run_ids else 0
+    if chosen is not None and chosen not in run_ids:
+        st.warning(escape_markdown(f"There is no run {shorten(chosen)!r} here; the newest run is shown instead."))
     # The browser remembers a row's number: another list of runs is another table.
     digest = hashlib.sha256(" ".join(run_ids).encode()).hexdigest()[:12]
     event = st.dataframe(

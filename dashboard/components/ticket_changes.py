@@ -10,6 +10,7 @@ from dashboard import loaders, session
 from dashboard.figures import summarise_change, summarise_neighbours
 from dashboard.loaders import AlphaChoice, Comparison, SelectedTicket
 from dashboard.wording import CORRECTION_NAMES, format_noun, format_number, format_token
+from kslottery_core.tickets import round_up
 
 _MOST_NAMED = 40
 
@@ -47,7 +48,7 @@ def _show_neighbours(comparison: Comparison, selection: SelectedTicket) -> None:
     tokens, level = comparison.pair.tokens, session.get_choice().alpha.significance_level
     neighbours = summarise_neighbours(selection.curve, comparison.result.counts, level)
     for title, step, token_ids in (
-        ("Next to enter**, at", neighbours.next_level, neighbours.entering),
+        ("Next to enter**, at", neighbours.next_level and round_up(neighbours.next_level), neighbours.entering),
         ("First to leave**, below", neighbours.last_level, neighbours.leaving),
     ):
         if step is not None:

@@ -15,7 +15,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from dashboard.loaders import PairChoice
-from dashboard.session.address import build_address, forget_addressed, read_address, read_token_id
+from dashboard.session.address import build_address, forget_addressed, read_address, read_level, read_token_id
 from dashboard.session.choice import (
     LARGEST_SIGNIFICANCE_LEVEL,
     LEAST_SIGNIFICANCE_LEVEL,
@@ -38,6 +38,7 @@ __all__ = [
     "get_choice",
     "is_download_allowed",
     "read_address",
+    "read_level",
     "read_token_id",
     "restore_choice",
     "set_alpha",

@@ -76,7 +76,7 @@ def read_address(address: dict[str, str], choice: Choice) -> tuple[Choice, tuple
             choice = replace(choice, pair=pair, token_ids=(), previous_alpha=None)
     alpha = choice.alpha
     if "alpha" in address:
-        level = _read_level(address["alpha"])
+        level = read_level(address["alpha"])
         if level is None:
             problems.append(
                 f"The address asks for α = {shorten(address['alpha'])}; expected a number from "
@@ -147,7 +147,7 @@ def _read_filter(address: dict[str, str], wanted: TokenFilter) -> tuple[TokenFil
     return wanted, problems
 
 
-def _read_level(text: str) -> float | None:
+def read_level(text: str) -> float | None:
     try:
         level = float(text)
     except ValueError:

@@ -1,12 +1,17 @@
 """Models named by hub id: only the files that are needed, through huggingface_hub's cache."""
 
+import os
 import re
+import socket
+import urllib.parse
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from kslottery_core.errors import CheckpointError
 
 HUB_ID = re.compile(r"(\w[\w.-]*/)?\w[\w.-]{0,95}", re.ASCII)
+CONNECT_SECONDS = 5.0
 FILE_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".git")
 
 
@@ -43,6 +48,22 @@ class HubFiles:
         """What messages call the model: its id, with the revision if one was asked for."""
         return self.repository if self.revision is None else f"{self.repository} (revision {self.revision})"
 
+    @cached_property
+    def offline(self) -> bool:
+        """Whether the hub cannot be asked. A name that does not resolve is known at once; the library would retry."""
+        from huggingface_hub import constants
+
+        if constants.HF_HUB_OFFLINE:
+            return True
+        if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
+            return False  # a proxy resolves names for us
+        try:
+            host = urllib.parse.urlsplit(constants.ENDPOINT)
+            with socket.create_connection((host.hostname or "", host.port or 443), timeout=CONNECT_SECONDS):
+                return False
+        except OSError:
+            return True
+
     def fetch(self, name: str) -> Path | None:
         """The file's path in the cache, or None where the repository has no such file. Raises CheckpointError."""
         from huggingface_hub import hf_hub_download
@@ -50,7 +71,7 @@ class HubFiles:
 
         pinned = self.revision if self.folder is None else self.folder.name
         try:
-            path = Path(hf_hub_download(self.repository, name, revision=pinned))
+            path = Path(hf_hub_download(self.repository, name, revision=pinned, local_files_only=self.offline))
         except LocalEntryNotFoundError:
             self.unreachable = True
             return None
@@ -70,7 +91,11 @@ class HubFiles:
             formats.append("*.bin")
         pinned = self.revision if self.folder is None else self.folder.name
         try:
-            return Path(snapshot_download(self.repository, revision=pinned, allow_patterns=formats))
+            return Path(
+                snapshot_download(
+                    self.repository, revision=pinned, allow_patterns=formats, local_files_only=self.offline
+                )
+            )
         except Exception as problem:
             raise self.explain(problem) from None
 

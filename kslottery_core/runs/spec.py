@@ -93,7 +93,12 @@ def check_inputs(spec: RunSpec) -> None:
 
     Reads the first sentence pairs and, for models on this disk, the embedding's header. Raises `KSLotteryError`.
     """
+    from kslottery_core.checkpoints import check_source
+
     check_spec(spec)
+    check_source(spec.model, spec.revision)
+    if spec.after is not None:
+        check_source(spec.after, spec.after_revision)
     for corpus in (spec.train, spec.test):
         if corpus is not None:
             load_corpus(dataclasses.replace(corpus, limit=min(corpus.limit or LOOKED_AT_PAIRS, LOOKED_AT_PAIRS)))

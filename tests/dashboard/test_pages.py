@@ -152,28 +152,37 @@ def test_a_token_that_is_not_in_the_pair_is_told(open_app):
 def test_alpha_from_the_address_is_shown_by_all_its_controls(open_app):
     app = open_app("alpha", alpha="0.5", correction="holm", p="asymptotic")
     assert app.select_slider(key="alpha_slider").value == 0.5
-    assert app.number_input(key="alpha_number").value == 0.5
+    assert app.text_input(key="alpha_number").value == "0.5"
     assert app.selectbox(key="alpha_correction").value == "holm"
     assert app.radio(key="alpha_method").value == "asymptotic"
 
 
 def test_slider_and_number_move_together(open_app):
     app = open_app("alpha")
-    app.number_input(key="alpha_number").set_value(0.0123).run()
+    app.text_input(key="alpha_number").set_value("0.0123").run()
     assert app.select_slider(key="alpha_slider").value == 0.0123
     app.select_slider(key="alpha_slider").set_value(0.5).run()
-    assert app.number_input(key="alpha_number").value == 0.5
+    assert app.text_input(key="alpha_number").value == "0.5"
+    assert app.query_params["alpha"] == "0.5"
+
+
+@pytest.mark.parametrize("typed", ["", "abc", "0", "1", "-3", "1e-300", "nan"])
+def test_a_wrong_alpha_is_told_in_a_sentence_and_the_old_one_stays(open_app, typed):
+    app = open_app("alpha", alpha="0.5")
+    app.text_input(key="alpha_number").set_value(typed).run()
+    assert "expected a number from 1e-12 to 0.999" in app.error[0].value.replace("\\", "")
+    assert app.text_input(key="alpha_number").value == "0.5"
     assert app.query_params["alpha"] == "0.5"
 
 
 def test_moving_alpha_names_the_tokens_that_enter_and_leave(open_app):
     app = open_app("alpha", alpha="1e-6")
     few = int(read_metrics(app)["Tokens in the ticket"])
-    app.number_input(key="alpha_number").set_value(0.9).run()
+    app.text_input(key="alpha_number").set_value("0.9").run()
     many = int(read_metrics(app)["Tokens in the ticket"])
     assert many > few
     assert f"{many - few} tokens entered" in read_texts(app)
-    app.number_input(key="alpha_number").set_value(1e-6).run()
+    app.text_input(key="alpha_number").set_value("1e-6").run()
     texts = read_texts(app)
     assert f"{many - few} tokens left" in texts
     assert "Next to enter" in texts
@@ -198,7 +207,7 @@ def test_a_correction_makes_the_ticket_no_larger(open_app):
 def test_a_wrong_alpha_in_the_address_is_told_once_and_the_default_shown(open_app):
     app = open_app("alpha", alpha="lots")
     assert "lots" in app.warning[0].value
-    assert app.number_input(key="alpha_number").value == 0.05
+    assert app.text_input(key="alpha_number").value == "0.05"
 
 
 def test_the_choice_follows_from_page_to_page(open_app, go_to):

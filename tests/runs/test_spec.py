@@ -5,7 +5,7 @@ import pytest
 from kslottery_core.corpora import CorpusSpec
 from kslottery_core.errors import KSLotteryError, RunError
 from kslottery_core.evaluation.settings import EvaluationSettings
-from kslottery_core.runs import RunSpec, check_spec
+from kslottery_core.runs import RunSpec, check_inputs, check_spec
 from kslottery_core.runs.spec import resolve_paths
 from kslottery_core.tickets import Ticket
 from kslottery_core.tuning.settings import TuningSettings
@@ -89,3 +89,23 @@ def test_paths_on_this_disk_become_absolute_and_hub_ids_stay(make_spec, tmp_path
     assert resolved.after == "org/name"
     assert resolved.train == dataclasses.replace(spec.train, path=str((tmp_path / "train.jsonl").resolve()))
     assert resolved.test is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train": CorpusSpec("train.jsonl", source="xx")}, "xx"),
+        ({"ticket": Ticket((99,), 100, "list")}, "token id 99 does not exist in this model of 64 rows"),
+        ({"ticket": Ticket((9,), 64, "list", width=5)}, "made for rows of width 5"),
+        ({"model": "clone/data/nothing"}, "clone/data/nothing"),
+    ],
+)
+def test_files_that_would_fail_a_run_later_are_refused_when_it_is_started(
+    make_spec, tiny_llama_folder, changes, message
+):
+    good = make_spec(model=str(tiny_llama_folder))
+    check_inputs(good)
+    if "train" in changes:
+        changes = {"train": dataclasses.replace(good.train, source=changes["train"].source)}
+    with pytest.raises(KSLotteryError, match=message):
+        check_inputs(dataclasses.replace(good, **changes))
