@@ -23,7 +23,7 @@ def show_empty_ticket(comparison: Comparison, selection: SelectedTicket) -> None
     )
     level = find_least_level(selection.curve, LEAST_SIGNIFICANCE_LEVEL, LARGEST_SIGNIFICANCE_LEVEL)
     if level is not None and st.button(
-        f"Set α to {format_number(level)}", icon=":material/arrow_upward:", key="raise_alpha"
+        f"Set α to {format_number(level, 4)}", icon=":material/arrow_upward:", key="raise_alpha"
     ):
         session.set_alpha(significance_level=level)
         st.rerun()

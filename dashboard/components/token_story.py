@@ -24,7 +24,7 @@ def show_token_story(comparison: Comparison, selection: SelectedTicket, token_id
         if wins:
             badge.badge("Winner", icon=":material/star:", color="green")
         else:
-            badge.badge("No winner", color="gray")
+            badge.badge("Not a winner", color="gray")
         numbers = (
             ("D", f"{gap.statistic:.4f}", f"{gap.count:,} of {gap.width:,} coordinates"),
             (

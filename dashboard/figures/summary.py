@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kslottery_core.tickets import round_up
+
 if TYPE_CHECKING:
     from kslottery_core.ks import KSResult
     from kslottery_core.tickets import TicketCurve
@@ -52,12 +54,10 @@ def summarise_ticket(
 
 
 def find_least_level(curve: TicketCurve, least: float, largest: float) -> float | None:
-    """The least alpha from `least` to `largest` that gives a ticket, as six digits can name it; None when none does."""
+    """The least alpha from `least` to `largest` that gives a ticket, in four digits; None when none does."""
     if not len(curve.significance_levels) or curve.significance_levels[0] >= largest:
         return None
-    # A hair above the step: the address and the field round to six digits, and rounding down would win nothing.
-    raised = float(f"{float(curve.significance_levels[0]) * 1.0001:.6g}")
-    return min(largest, max(least, raised))
+    return min(largest, max(least, round_up(float(curve.significance_levels[0]))))
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,9 @@ def statistic_histogram_figure(summary: StatisticHistogram) -> go.Figure:
     return figure
 
 
+_LOG_END = 0.05  # a little right of alpha = 1
+
+
 @dataclass(frozen=True)
 class TicketCurveSummary:
     """Ticket size at every alpha where it changes, and where the person stands."""
@@ -148,6 +151,8 @@ def ticket_curve_figure(summary: TicketCurveSummary) -> go.Figure:
             hovertemplate="from α = %{x:.3g}<br>%{y:,} tokens<extra></extra>",
         )
         least_shown = max(_LEAST_SHOWN, min(float(levels[0]), summary.significance_level) / 3)
+    place = np.log10(summary.significance_level / least_shown) / (_LOG_END - np.log10(least_shown))
+    is_right = place > 0.5
     figure.add_vline(x=summary.significance_level, line={"color": AFTER, "dash": "dash", "width": 2})
     figure.add_scatter(
         x=[summary.significance_level],
@@ -155,14 +160,14 @@ def ticket_curve_figure(summary: TicketCurveSummary) -> go.Figure:
         mode="markers+text",
         marker={"color": AFTER, "size": 11, "symbol": "circle" if summary.size else "circle-open"},
         text=[f"α = {format_number(summary.significance_level)}: {format_noun(summary.size, 'token')}"],
-        textposition="top left" if summary.significance_level > 1e-3 else "top right",
+        textposition="top left" if is_right else "top right",  # towards the middle, where there is room
         textfont={"color": AFTER, "size": 13},
         name="Present α",
         hoverinfo="skip",
     )
     style_figure(figure, x_title="α, the significance level (log scale)", y_title="Tokens in the ticket (log scale)")
     largest = max([summary.size, 1, *summary.sizes[-1:].tolist()])
-    figure.update_xaxes(type="log", range=[np.log10(least_shown), 0.05], exponentformat="power", dtick=1)
+    figure.update_xaxes(type="log", range=[np.log10(least_shown), _LOG_END], exponentformat="power", dtick=1)
     if np.log10(least_shown) < -8:
         figure.update_xaxes(dtick=2)
     figure.update_yaxes(type="log", range=[np.log10(0.4), np.log10(largest * 3)], dtick=1, tickformat=",d")

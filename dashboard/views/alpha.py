@@ -68,7 +68,7 @@ def _show_numbers(comparison: Comparison, selection: SelectedTicket) -> None:
             ShownNumber(
                 "Share of the whole model",
                 format_share(numbers.parameters, whole),
-                "its size is in no file here" if whole is None else f"of {whole:,} parameters",
+                "its size is in no file here" if whole is None else f"of {whole:,}",
             ),
         ]
     )
