@@ -1,6 +1,5 @@
 """`tune`, `evaluate` and `export`: each tuning or evaluation is a run, with its folder as the truth."""
 
-import time
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,8 +11,6 @@ from kslottery_core.errors import RunError
 
 if TYPE_CHECKING:
     from kslottery_core.runs import RunRecord, RunSpec
-
-POLL_SECONDS = 0.5
 
 
 class Method(StrEnum):
@@ -174,24 +171,16 @@ def _start(spec: "RunSpec", watch: Watch) -> None:
 
 def follow(record: "RunRecord") -> None:
     """Show a run's progress until it ends. Ctrl-C stops the watching, not the run."""
-    from kslottery_core.runs import RunStore
+    from kslottery_core.runs import RunStore, follow_run
 
-    store = RunStore(record.folder.parent)
-    shown, waiting = 0, None
     try:
         with TerminalProgress() as progress:
-            while True:
-                record = store.get(record.run_id)
-                events = record.read_metrics()
-                for event in events[shown:]:
-                    progress(event)
-                shown = len(events)
-                if not record.status.live:
-                    break
-                if record.status.state == "queued" and record.status.message != waiting:
-                    waiting = record.status.message
-                    typer.echo(f"queued: {waiting}", err=True)
-                time.sleep(POLL_SECONDS)
+            record = follow_run(
+                RunStore(record.folder.parent),
+                record.run_id,
+                progress,
+                on_wait=lambda text: typer.echo(f"queued: {text}", err=True),
+            )
     except KeyboardInterrupt:
         typer.echo(
             f"\nThe run goes on. Look at it with `kslottery runs show {record.run_id}`, stop it with "

@@ -7,7 +7,6 @@ import dataclasses
 import json
 import os
 import shutil
-import time
 from pathlib import Path
 
 from kslottery_core.checkpoints import open_pair
@@ -19,7 +18,7 @@ from kslottery_core.evaluation import EvaluationSettings
 from kslottery_core.ks import compute_pair_ks
 from kslottery_core.progress import OnProgress, ignore_progress
 from kslottery_core.records import save_json
-from kslottery_core.runs import RunSpec, RunStore, launch_run
+from kslottery_core.runs import RunSpec, RunStore, follow_run, launch_run
 from kslottery_core.runs.queue import use_free_cores
 from kslottery_core.runs.status import load_status, save_status
 from kslottery_core.tickets import save_ticket, select_ticket, select_top_k_ticket
@@ -97,17 +96,7 @@ def _build_runs(out: Path, quick: bool, on_progress: OnProgress) -> None:
 
 def _perform(store: RunStore, spec: RunSpec, on_progress: OnProgress) -> Path:
     """Run in a process of its own, so that one run's peak memory is not the next one's."""
-    record = launch_run(store, spec)
-    told = 0
-    while True:
-        record = store.get(record.run_id)
-        events = record.read_metrics()
-        for event in events[told:]:
-            on_progress(event)
-        told = len(events)
-        if not record.status.live:
-            break
-        time.sleep(0.2)
+    record = follow_run(store, launch_run(store, spec).run_id, on_progress)
     if record.status.state != "finished":
         raise RunError(f"demo: the run {spec.name!r} {record.status.state}: {record.status.message}")
     return record.folder

@@ -5,6 +5,7 @@ by a line an event; a file named `cancel` asks the run to stop; `checkpoints/`, 
 what it leaves, `log.txt` is what it said. Reading any of it loads no model and no torch.
 """
 
+from kslottery_core.runs.follow import follow_run
 from kslottery_core.runs.launch import cancel_run, launch_run
 from kslottery_core.runs.record import RunRecord, load_run
 from kslottery_core.runs.spec import OUTPUTS, RunSpec, check_inputs, check_spec
@@ -22,6 +23,7 @@ __all__ = [
     "cancel_run",
     "check_inputs",
     "check_spec",
+    "follow_run",
     "get_home",
     "launch_run",
     "load_run",
