@@ -75,8 +75,12 @@ def show_run_form(comparison: Comparison | None) -> RunRecord | None:
         help="Translated and scored afterwards. Leave it empty to tune only.",
         **_KEEP,
     )
-    source.text_input("Source language", key="run_source", placeholder="en", help="Its code, or its column.", **_KEEP)
-    target.text_input("Target language", key="run_target", placeholder="ca", help="Its code, or its column.", **_KEEP)
+    source.text_input(
+        "From", key="run_source", placeholder="en", help="Source language: its code, or its column.", **_KEEP
+    )
+    target.text_input(
+        "To", key="run_target", placeholder="ca", help="Target language: its code, or its column.", **_KEEP
+    )
     if method in TRAINED_METHODS:
         _show_training(method)
     with st.expander("More settings"):

@@ -108,7 +108,10 @@ def _choose_measure(runs: list[RunSummary]) -> tuple[str, str] | None:
 def _show_group(group: RunGroup, number: int, measure: tuple[str, str] | None, *, several: bool) -> None:
     title = f"Test {number + 1}: {group.test_name}" if several else f"Test: {group.test_name}"
     st.subheader(escape_markdown(title))
-    st.caption(f"{format_noun(group.sentences, 'sentence')}, decoding: {escape_markdown(group.decoding)}")
+    st.caption(
+        f"{format_noun(group.sentences, 'sentence')}, decoding: {escape_markdown(group.decoding)}, "
+        f"prompt signature {escape_markdown(group.prompt_hash)}"
+    )
     if measure is not None:
         _show_bars(group, number, measure)
     show_run_table(group.runs, f"comparison_{number}")
