@@ -109,8 +109,9 @@ def _read_table(path: Path, delimiter: str, wanted: tuple[str, str]) -> Iterator
             _check_header(path, header, wanted, delimiter)
         elif cells is None:
             yield Entry(number, text, None, reason)
-        elif len(cells) > len(header):
-            yield Entry(number, text, None, f"the line has {len(cells)} columns where the header has {len(header)}")
+        elif len(cells) > len(header) or any(header.index(name) >= len(cells) for name in wanted):
+            columns = f"{len(cells)} column{'s' if len(cells) > 1 else ''}"
+            yield Entry(number, text, None, f"the line has {columns} where the header has {len(header)}")
         else:
             yield Entry(number, text, dict(zip(header, cells, strict=False)))
 

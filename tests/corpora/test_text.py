@@ -138,7 +138,7 @@ def test_every_rejected_table_line_has_its_number_and_reason(tmp_path):
     assert [(pair.source, pair.target) for pair in corpus.pairs] == [("a", "b"), ("d", "e")]
     assert [(rejection.line, rejection.reason.split(" (")[0]) for rejection in corpus.rejected] == [
         (3, "the line has 3 columns where the header has 2"),
-        (4, "the field 'ca' is missing"),
+        (4, "the line has 1 column where the header has 2"),
         (5, "the line is not UTF-8 text"),
         (6, "the line is not CSV"),
         (7, "the field 'en' has a line break inside"),
@@ -270,3 +270,13 @@ def test_fingerprint_follows_pairs_and_their_order_only(tmp_path):
     assert fingerprint(PAIRS) != fingerprint(PAIRS[::-1])
     assert fingerprint([("a", "bc")]) != fingerprint([("ab", "c")])
     assert len(fingerprint(PAIRS)) == 64
+
+
+def test_a_table_of_ragged_lines_is_told_by_its_lines_not_by_a_missing_column(tmp_path):
+    path = tmp_path / "ragged.tsv"
+    path.write_text("en\tca\nHi\tHola\tx\nfoo\n", encoding="utf-8")
+    with pytest.raises(CorpusError, match="line 2: the line has 3 columns where the header has 2"):
+        load_corpus(CorpusSpec(str(path)))
+    path.write_text("en\tca\nfoo\n", encoding="utf-8")
+    with pytest.raises(CorpusError, match="line 2: the line has 1 column where the header has 2"):
+        load_corpus(CorpusSpec(str(path)))
