@@ -146,7 +146,7 @@ def ticket(
             )
     if out is not None:
         save_ticket(selected, out)
-        typer.echo(f"Wrote a ticket of {selected.size:,} tokens to {out}.")
+        typer.echo(f"Wrote a ticket of {selected.size:,} token{'s' if selected.size != 1 else ''} to {out}.")
     _print_ticket(selected)
 
 
