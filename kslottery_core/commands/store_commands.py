@@ -86,5 +86,8 @@ def print_run(record: "RunRecord") -> None:
         typer.echo("")
         rows = [(f"{s['metric']}, {s['extraction']}", f"{s['value']:.2f}", s["signature"]) for s in scores]
         typer.echo(format_table(("score", "value", "signature"), rows))
+        made = {(s["sentences"], s["decoding"], s["prompt_hash"], s["test_set_hash"]) for s in scores}
+        for sentences, decoding, prompt_hash, test_set_hash in sorted(made):
+            typer.echo(f"{sentences} sentences, {decoding}, prompt {prompt_hash}, test set {test_set_hash[:12]}")
     for note in record.result.get("notes") or []:
         typer.echo(f"note: {note}")

@@ -4,7 +4,6 @@ The experiment decides what the pages show; nothing here picks a result.
 """
 
 import dataclasses
-import json
 import os
 import shutil
 from pathlib import Path
@@ -17,7 +16,7 @@ from kslottery_core.errors import RunError
 from kslottery_core.evaluation import EvaluationSettings
 from kslottery_core.ks import compute_pair_ks
 from kslottery_core.progress import OnProgress, ignore_progress
-from kslottery_core.records import save_json
+from kslottery_core.records import load_json, save_json
 from kslottery_core.runs import RunSpec, RunStore, follow_run, launch_run
 from kslottery_core.runs.queue import use_free_cores
 from kslottery_core.runs.status import load_status, save_status
@@ -106,13 +105,13 @@ def _make_public(folder: Path, out: Path) -> None:
     """Take this machine's paths and name out of a finished run's records."""
     save_status(folder, dataclasses.replace(load_status(folder), pid=None, process_started=None, host=None, queue=None))
     result_path = folder / "result.json"
-    result = json.loads(result_path.read_text(encoding="utf-8"))
+    result = load_json(result_path)
     result["device"]["host"] = None
     result["code"] = None  # the tree it was built from is not the one it is shipped in
     if result.get("tuning") and (folder / "checkpoints").is_dir() and not any((folder / "checkpoints").iterdir()):
         (folder / "checkpoints").rmdir()
         result["tuning"]["saved_path"] = str(out / "after")
-    result_path.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    save_json(result_path, result)
     (folder / "log.txt").unlink(missing_ok=True)
     ticket_folder = folder / "checkpoints" / "ticket"
     if ticket_folder.is_dir():  # found from the ticket's own folder, wherever the repository lies

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kslottery_core.corpora import Corpus, CorpusSpec, fill_prompt, hash_prompt, name_language
+from kslottery_core.corpora import Corpus, CorpusSpec, fill_prompt, hash_prompt
 from kslottery_core.evaluation.extract import EXTRACTIONS
 from kslottery_core.evaluation.generate import generate_outputs
 from kslottery_core.evaluation.score import Score, compute_scores
@@ -50,12 +50,7 @@ def fill_prompts(corpus: Corpus, spec: CorpusSpec, prompt: str) -> list[str]:
 
 
 def _fill(prompt: str, spec: CorpusSpec, source: str) -> str:
-    return fill_prompt(
-        prompt,
-        source=source,
-        source_language=name_language(spec.source),
-        target_language=name_language(spec.target),
-    )
+    return fill_prompt(prompt, source=source, source_language=spec.source, target_language=spec.target)
 
 
 def evaluate(

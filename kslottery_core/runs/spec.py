@@ -21,7 +21,6 @@ LOOKED_AT_PAIRS = 100
 NAME_LENGTH = 120  # characters: what a table of runs can still show
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,9 @@ def _check_corpora(spec: RunSpec) -> None:
 
 
 def _check_source(name: str, source: str) -> None:
-    if Path(source).expanduser().exists() or _HUB_ID.fullmatch(source):
+    from kslottery_core.checkpoints import looks_like_hub_id
+
+    if Path(source).expanduser().exists() or looks_like_hub_id(source):
         return
     raise RunError(f"{name}: expected a folder, a file or a hub id, found nothing at {source}; check the path.")
 

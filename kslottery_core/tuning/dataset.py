@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kslottery_core.corpora import CorpusSpec, SentencePair, fill_prompt, name_language
+from kslottery_core.corpora import CorpusSpec, SentencePair, fill_prompt
 from kslottery_core.errors import TuningError
 
 if TYPE_CHECKING:
@@ -53,14 +53,11 @@ def encode_examples(
     """Encode every pair. Raises TuningError when there is no end token or a target would be cut off entirely."""
     if tokenizer.eos_token_id is None:
         raise TuningError("tokenizer: expected an end-of-sequence token to learn to stop with, found none.")
-    names = {
-        "source_language": name_language(spec.source),
-        "target_language": name_language(spec.target),
-    }
+    languages = {"source_language": spec.source, "target_language": spec.target}
     items, shortened, target_tokens = [], 0, 0
     for number, pair in enumerate(pairs, start=1):
         ids, prompt_length = encode_pair(
-            tokenizer, fill_prompt(prompt, source=pair.source, **names), pair.target, max_length
+            tokenizer, fill_prompt(prompt, source=pair.source, **languages), pair.target, max_length
         )
         if prompt_length >= len(ids):
             raise TuningError(

@@ -55,7 +55,8 @@ def test_ks_prints_a_summary_and_the_top_tokens(run, tiny_llama_folder, tiny_tun
     assert "rows changed   3 (4.7%)" in out
     assert "uncalibrated" in out
     table = out.split("\n\n")[1].splitlines()
-    assert [line.split()[-7] for line in table[2:]] and len(table) == 5
+    assert {line.split()[-7] for line in table[2:]} == {"3", "5", "8"}
+    assert len(table) == 5
 
 
 def test_ks_writes_counts_width_and_shifts(run, tiny_llama_folder, tiny_tuned_llama_folder, tmp_path):
@@ -145,6 +146,7 @@ def test_tune_evaluate_list_show_and_export_in_this_process(
     assert "trained 48 parameters" in out
     assert "BLEU, first line" in out
     assert "tok:13a" in out
+    assert "4 sentences, greedy, at most 4 new tokens, float32, prompt " in out
     (record,) = RunStore().list()
     status, out, _ = run("runs", "list")
     assert record.run_id in out
