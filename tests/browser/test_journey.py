@@ -155,14 +155,14 @@ def test_a_newcomer_goes_from_the_pair_to_the_score_of_a_tuned_ticket(server, pa
 
     page.goto(f"{server.address}/runs?run={record.run_id}")
     page.get_by_role("heading", name="My first ticket").wait_for()
-    page.get_by_text("Finished").first.wait_for()
+    page.get_by_text("Finished").filter(visible=True).first.wait_for()
     for score in record.result["scores"]:
         assert read_metric(page, f"{score['metric']}, {score['extraction']}") == f"{score['value']:.1f}"
     page.goto(f"{server.address}/compare")
     page.get_by_role("heading", name="Compare runs").wait_for()
     page.get_by_test_id("stPlotlyChart").first.wait_for()
-    page.get_by_text("My first ticket").first.wait_for()
-    page.get_by_text("Base model").first.wait_for()
+    page.get_by_text("My first ticket").filter(visible=True).first.wait_for()
+    page.get_by_text("Base model").filter(visible=True).first.wait_for()
     assert page.get_by_test_id("stException").count() == 0
 
 
