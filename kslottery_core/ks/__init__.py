@@ -1,7 +1,7 @@
 """Pure numerics: integer KS counts per row pair, p-values, shifts and CDF steps. Knows no files and no models."""
 
 from kslottery_core.ks.cdf import CDFGap, compute_cdf_gap
-from kslottery_core.ks.engine import RowSource, choose_device, compute_ks
+from kslottery_core.ks.engine import RowSource, choose_device, compute_ks, compute_several_ks
 from kslottery_core.ks.p_values import (
     P_VALUE_METHODS,
     check_significance_level,
@@ -27,6 +27,7 @@ __all__ = [
     "compute_least_detectable_count",
     "compute_p_values",
     "compute_pair_ks",
+    "compute_several_ks",
     "compute_tau",
     "get_p_value_table",
     "load_ks_result",

@@ -11,7 +11,9 @@ from scipy.stats import ks_2samp
 
 from kslottery_core import compute_ks
 from kslottery_core.errors import KSInputError
-from kslottery_core.ks import engine, torch_path
+from kslottery_core.ks import engine, numpy_path, torch_path
+from kslottery_core.ks.device_sweep import DeviceSweep
+from kslottery_core.ks.sweep import Comparison
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64]
 
@@ -28,12 +30,12 @@ def count_with_scipy(before: torch.Tensor, after: torch.Tensor) -> np.ndarray:
         )
 
 
-def sweep_with_torch(before: torch.Tensor, after: torch.Tensor) -> engine._DevicePass:
-    """The pass a CUDA device takes, on CPU tensors."""
-    sweep = engine._DevicePass(*before.shape, "cpu")
-    sweep.take(0, before, after)
-    sweep.finish()
-    return sweep
+def sweep_with_torch(before: torch.Tensor, after: torch.Tensor) -> Comparison:
+    """The sweep a CUDA device makes, on CPU tensors."""
+    sweep = DeviceSweep(*before.shape, 1, "cpu")
+    sweep.take(0, before, [after])
+    sweep.findings.raise_for_bad_rows()
+    return sweep.findings.comparisons[0]
 
 
 @pytest.mark.parametrize(
@@ -183,7 +185,7 @@ def test_blocks_do_not_change_the_result(monkeypatch):
     before, after = torch.randn(37, 16), torch.randn(37, 16)
     whole = compute_ks(before, after, "cpu")
     monkeypatch.setattr(engine, "READ_BYTES", 16 * 4 * 5)
-    monkeypatch.setattr(engine.numpy_path, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(numpy_path, "BLOCK_BYTES", 1)
     steps = []
     blocked = compute_ks(before, after, "cpu", progress=steps.append)
     assert (whole.counts == blocked.counts).all()
@@ -201,12 +203,12 @@ def test_a_device_out_of_memory_halves_the_block_and_says_so(monkeypatch):
         return count_block(x, y)
 
     monkeypatch.setattr(torch_path, "count_block", count_small_blocks)
-    sweep = engine._DevicePass(16, 8, "cpu")
+    sweep = DeviceSweep(16, 8, 1, "cpu")
     sweep._block_rows = 16
-    sweep.take(0, before, after)
-    assert (sweep.counts == expected).all()
-    assert "halved to 8" in sweep.notes[0]
-    assert "halved to 4" in sweep.notes[1]
+    sweep.take(0, before, [after])
+    assert (sweep.findings.comparisons[0].counts == expected).all()
+    assert "halved to 8" in sweep.findings.notes[0]
+    assert "halved to 4" in sweep.findings.notes[1]
 
 
 def test_a_device_without_room_for_one_row_is_an_error(monkeypatch):
