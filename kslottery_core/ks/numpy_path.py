@@ -6,7 +6,14 @@ because both distribution functions jump there at once. NumPy sorts integers wit
 of rows run on threads. float32 and 16-bit floats are packed; float64 has no spare bit and is ranked first.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+from kslottery_core.ks.sweep import Findings
+
+if TYPE_CHECKING:
+    import torch
 
 BLOCK_BYTES = 1 << 20
 """Size of the sorted keys of one block: a little under a core's second-level cache."""
@@ -68,3 +75,37 @@ def count_block(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     running = running[:, :-1]
     running[inside_tie] = 0
     return np.maximum(running.max(axis=1, initial=0), -running.min(axis=1, initial=0)).astype(np.int32)
+
+
+def view_bits(tensor: "torch.Tensor") -> np.ndarray:
+    """The bit patterns of a CPU tensor of floats as signed integers of their size; NumPy has no bfloat16."""
+    import torch
+
+    integer = {2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
+    return tensor.contiguous().view(integer).numpy()
+
+
+def compare_block(findings: Findings, start: int, before: "torch.Tensor", afters: "list[torch.Tensor]") -> None:
+    """Compare rows start.. of width d, CPU tensors (R, d) of one floating dtype, and write what is found."""
+    values_before = _to_numpy(before)
+    finite_before = np.isfinite(values_before).all(axis=1)
+    findings.add_bad_rows(0, start + np.flatnonzero(~finite_before))
+    for side, after in enumerate(afters):
+        values_after = _to_numpy(after)
+        finite_after = np.isfinite(values_after).all(axis=1)
+        findings.add_bad_rows(1 + side, start + np.flatnonzero(~finite_after))
+        changed = (values_before != values_after).any(axis=1) & finite_before & finite_after
+        if not changed.any():
+            continue
+        found = findings.comparisons[side]
+        rows = start + np.flatnonzero(changed)
+        found.changed[rows] = True
+        found.shifts.write(rows, values_before[changed], values_after[changed])
+        if before.element_size() == 2:
+            found.counts[rows] = count_block(view_bits(before)[changed], view_bits(after)[changed])
+        else:
+            found.counts[rows] = count_block(values_before[changed], values_after[changed])
+
+
+def _to_numpy(tensor: "torch.Tensor") -> np.ndarray:
+    return (tensor.float() if tensor.element_size() == 2 else tensor).numpy()
