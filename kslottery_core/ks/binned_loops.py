@@ -1,6 +1,6 @@
 """The compiled inner loops of `binned_path`; importing this module needs numba.
 
-Rows are (d,) arrays, bins are numbered 0 .. BINS - 1. A bin's two counts share one 32-bit number, before in the upper
+Rows are (d,) arrays, bins are numbered from 0. A bin's two counts share one 32-bit number, before in the upper
 half. Only the loops that sum may be reordered by the compiler: a reordered binning could put equal values into
 different bins.
 """
@@ -12,7 +12,9 @@ from typing import Any
 import numba
 import numpy as np
 
-BINS = 2048
+LEAST_BINS, FEW_BINS, MOST_BINS = 512, 2**11, 2**14
+"""Measured: more bins than these take longer to pass than they save in sorting, fewer leave too much to sort."""
+
 HALF_RANGE = 4.0
 """The bins cover the before row's mean -/+ this many standard deviations; what lies outside joins the end bins."""
 
@@ -102,9 +104,20 @@ def sum_pair(before: Any, after: Any) -> tuple[float, float, float, float, float
 
 
 @_compile()
-def bin_row(values: Any, lowest: Any, scale: Any, bins: Any) -> None:
+def choose_bin_number(width: int) -> int:
+    """A power of two from LEAST_BINS to MOST_BINS, not below d up to FEW_BINS and not below d/2 beyond."""
+    number = LEAST_BINS
+    while number < MOST_BINS and number < width and (number < FEW_BINS or 2 * number < width):
+        number *= 2
+    return number
+
+
+@_compile()
+def bin_row(values: Any, lowest: Any, scale: Any, number: int, bins: Any) -> None:
     """The bin of each value: a non-decreasing function of the value, the same for equal values."""
-    zero, last = scale - scale, scale - scale + BINS - 1
+    ends = np.empty(2, values.dtype)
+    ends[0], ends[1] = 0, number - 1
+    zero, last = ends[0], ends[1]
     for j in range(values.size):
         place = (values[j] - lowest) * scale
         place = place if place > zero else zero
@@ -186,14 +199,15 @@ def find_largest_inside(gathered: Any, sides: Any, first: int, stop: int, differ
 @_compile()
 def count_row(before: Any, after: Any, bins_before: Any, bins_after: Any, histogram: Any) -> int:
     """The count k of one row pair, or -1 when a bin that must be opened is too full."""
-    start = np.empty(BINS, np.int32)
-    is_open = np.empty(BINS, np.uint8)
+    number = histogram.size
+    start = np.empty(number, np.int32)
+    is_open = np.empty(number, np.uint8)
     largest = find_largest_at_bin_ends(histogram, start)
     if mark_open_bins(histogram, start, largest, is_open) == 0:
         return largest
-    place = np.empty(BINS, np.int32)
+    place = np.empty(number, np.int32)
     total = np.uint32(0)
-    for b in range(BINS):
+    for b in range(number):
         if is_open[b]:
             place[b] = total
             total += (histogram[b] >> _HALF_WORD) + (histogram[b] & _AFTER_MASK)
@@ -202,7 +216,7 @@ def count_row(before: Any, after: Any, bins_before: Any, bins_after: Any, histog
     gather_open(before, bins_before, 1, is_open, place, gathered, sides)
     gather_open(after, bins_after, -1, is_open, place, gathered, sides)
     first = 0
-    for b in range(BINS):
+    for b in range(number):
         if is_open[b]:
             inside = find_largest_inside(gathered, sides, first, place[b], start[b])
             if inside < 0:
@@ -223,13 +237,14 @@ def prepare_before(before: Any) -> tuple[Any, Any, float, float, Any, Any]:
     mean = total / before.size
     spread = sum_spread(before, mean)
     deviation = math.sqrt(spread / before.size)
+    number = choose_bin_number(before.size)
     ends = np.empty(2, before.dtype)
     ends[0] = mean - HALF_RANGE * deviation
-    ends[1] = BINS / (2 * HALF_RANGE * deviation) if deviation > 0 else np.nan
+    ends[1] = number / (2 * HALF_RANGE * deviation) if deviation > 0 else np.nan
     bins = np.empty(before.size, np.uint16)
-    histogram = np.zeros(BINS, np.uint32)
+    histogram = np.zeros(number, np.uint32)
     if np.isfinite(ends[0]) and np.isfinite(ends[1]) and ends[1] > 0:
-        bin_row(before, ends[0], ends[1], bins)
+        bin_row(before, ends[0], ends[1], number, bins)
         count_bins(bins, _ONE_BEFORE, histogram)
     else:
         ends[1] = np.nan
@@ -246,7 +261,7 @@ def compare_row(before: Any, prepared: Any, after: Any, sums: Any) -> int:
     if np.isnan(scale):
         return -1
     bins_after = np.empty(before.size, np.uint16)
-    bin_row(after, lowest, scale, bins_after)
+    bin_row(after, lowest, scale, histogram_before.size, bins_after)
     histogram = histogram_before.copy()
     count_bins(bins_after, _ONE_AFTER, histogram)
     return count_row(before, after, bins_before, bins_after, histogram)

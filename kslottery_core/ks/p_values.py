@@ -8,6 +8,7 @@ alone (Gnedenko and Korolyuk 1951; Hodges 1957):
 so one table of d + 1 numbers serves every token and every significance level alpha.
 """
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -15,30 +16,59 @@ import numpy as np
 from kslottery_core.errors import KSInputError
 
 P_VALUE_METHODS = ("exact", "asymptotic")
+PRODUCT_BLOCK = 32
+"""Factors multiplied before the exponent is set aside: none is below 1 / 2d, so a block stays far above underflow."""
+NEGLIGIBLE_RATIO = 2.0**-60
+"""A ratio of neighbouring terms that double precision does not see."""
 
 
 @lru_cache(maxsize=64)
 def compute_p_values(width: int) -> np.ndarray:
     """Exact two-sided p of every count k = 0 .. d. Returns (d + 1,) float64, non-increasing, read-only.
 
-    The logarithm of C(2d, d - m) / C(2d, d) is accumulated as a sum of log((d - i + 1) / (d + i)), which keeps full
-    relative precision where log-gamma differences would lose it at large d. Raises KSInputError for d < 1.
+    Relative error below 1e-14 (measured up to d = 65,536) where p is a normal double; p is 0 only where 0 is the double
+    nearest to it. The ratios C(2d, d - m) / C(2d, d) are products, kept as mantissa and exponent, since the exponential
+    of a sum of logarithms loses as many digits as the sum has before its point. Raises KSInputError for d < 1.
     """
     if width < 1:
         raise KSInputError(f"width: expected at least 1 coordinate per row, found {width}.")
-    steps = np.arange(1, width + 1, dtype=np.float64)
-    log_ratios = np.concatenate(([0.0], np.cumsum(np.log((width - steps + 1) / (width + steps)))))  # (d + 1,)
-    p_values = np.empty(width + 1)
+    mantissas, exponents = _compute_ratios(width)
+    # Where one term is left the sum is that term, doubled by its exponent so that a subnormal is rounded once.
+    p_values = np.ldexp(mantissas, exponents + 1)
+    ratios = p_values / 2
+    # r(2k) <= r(k)^2, as r is log-concave with r(0) = 1: from here on the second term is below half a last digit.
+    single = int(np.count_nonzero(ratios > NEGLIGIBLE_RATIO))
+    for count in range(2, min(single, width + 1)):
+        terms = ratios[count : single + count : count].copy()
+        terms[1::2] *= -1
+        p_values[count] = 2.0 * math.fsum(terms)
     # Two samples without a common value always differ by one step somewhere, so p(1) is 1 exactly.
     p_values[:2] = 1.0
-    for count in range(2, width + 1):
-        terms = np.exp(log_ratios[count::count])
-        p_values[count] = 2.0 * (terms[0::2].sum() - terms[1::2].sum())
     np.clip(p_values, 0.0, 1.0, out=p_values)
     # Where p is 1 but for rounding, neighbours may differ in the last bit: keep the table monotone.
     p_values = np.minimum.accumulate(p_values)
     p_values.setflags(write=False)
     return p_values
+
+
+def _compute_ratios(width: int) -> tuple[np.ndarray, np.ndarray]:
+    """r(m) = C(2d, d - m) / C(2d, d) for m = 0 .. d as mantissas and exponents of two, float64 and int32 (d + 1,).
+
+    r(m) = product over i = 1 .. m of (d - i + 1) / (d + i), in blocks whose own products cannot underflow; an entry
+    has been through m / PRODUCT_BLOCK + PRODUCT_BLOCK roundings rather than m.
+    """
+    blocks = -(-width // PRODUCT_BLOCK)
+    steps = np.arange(1, blocks * PRODUCT_BLOCK + 1, dtype=np.float64)
+    factors = np.where(steps <= width, (width - steps + 1) / (width + steps), 1.0)
+    products, exponents = np.frexp(np.cumprod(factors.reshape(blocks, PRODUCT_BLOCK), axis=1))
+    mantissa, exponent = 1.0, 0  # of everything before a block
+    for block in range(blocks):
+        carried, carried_exponent = mantissa, exponent
+        mantissa, shift = math.frexp(carried * float(products[block, -1]))
+        exponent = carried_exponent + int(exponents[block, -1]) + shift
+        products[block] *= carried
+        exponents[block] += carried_exponent
+    return np.append(1.0, products.ravel()[:width]), np.append(np.int32(0), exponents.ravel()[:width])
 
 
 @lru_cache(maxsize=64)
