@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kslottery_core.commands import pair_commands, run_commands, store_commands
+from kslottery_core.commands import bench_commands, pair_commands, run_commands, scan_commands, store_commands
 from kslottery_core.errors import KSLotteryError
 
 app = typer.Typer(
@@ -18,10 +18,12 @@ app = typer.Typer(
 )
 app.command()(pair_commands.ks)
 app.command()(pair_commands.ticket)
+app.command()(scan_commands.scan)
 app.command()(run_commands.tune)
 app.command()(run_commands.evaluate)
 app.command()(run_commands.export)
 app.add_typer(store_commands.app, name="runs")
+app.add_typer(bench_commands.app, name="bench")
 
 demo_app = typer.Typer(no_args_is_help=True, help="The bundled demo.")
 app.add_typer(demo_app, name="demo")

@@ -13,9 +13,10 @@ ROOT = Path(__file__).resolve().parents[1]
 CORE_ORDER = [
     {"__main__"},
     {"commands"},
-    {"demo"},
+    {"demo", "benchmarks"},
     {"runs"},
     {"tuning", "evaluation", "certification"},
+    {"scans"},
     {"tickets"},
     {"ks"},
     {"checkpoints", "corpora"},

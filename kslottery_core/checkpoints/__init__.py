@@ -4,6 +4,10 @@ from kslottery_core.checkpoints.matrix import EmbeddingMatrix, count_parameters
 from kslottery_core.checkpoints.models import load_model, untie_head
 from kslottery_core.checkpoints.opening import open_embedding
 from kslottery_core.checkpoints.pair import EmbeddingPair, open_pair
+from kslottery_core.checkpoints.parameter_opening import open_parameters
+from kslottery_core.checkpoints.parameter_pair import ParameterPair, open_parameter_pair
+from kslottery_core.checkpoints.parameters import ModelParameters, ParameterMatrix
+from kslottery_core.checkpoints.series import EmbeddingSeries, find_step, make_labels, open_series
 from kslottery_core.checkpoints.sources import check_source, looks_like_hub_id
 from kslottery_core.checkpoints.ticket_folder import load_ticket_rows
 from kslottery_core.checkpoints.token_labels import TOKEN_KINDS, label_tokens
@@ -12,13 +16,22 @@ __all__ = [
     "TOKEN_KINDS",
     "EmbeddingMatrix",
     "EmbeddingPair",
+    "EmbeddingSeries",
+    "ModelParameters",
+    "ParameterMatrix",
+    "ParameterPair",
     "check_source",
     "count_parameters",
+    "find_step",
     "label_tokens",
     "load_model",
     "load_ticket_rows",
     "looks_like_hub_id",
+    "make_labels",
     "open_embedding",
     "open_pair",
+    "open_parameter_pair",
+    "open_parameters",
+    "open_series",
     "untie_head",
 ]

@@ -48,7 +48,7 @@ def open_adapter(source: str, folder: Path, open_base: OpenBase) -> EmbeddingMat
             f"{source}: its base {base_name!r} is a GGUF, whose tensors have other names than the adapter's; "
             "merge the adapter with PEFT and save the model."
         )
-    weights = _open_adapter_weights(source, folder)
+    weights = open_adapter_weights(source, folder)
     if weights is None:
         raise CheckpointError(
             f"{folder}: expected {' or '.join(ADAPTER_WEIGHTS)} beside {ADAPTER_CONFIG}, found neither."
@@ -74,13 +74,14 @@ def find_adapter_vocabulary(folder: Path, module: str) -> int | None:
 
     Raises CheckpointError for weights that cannot be read.
     """
-    weights = _open_adapter_weights(str(folder), folder)
+    weights = open_adapter_weights(str(folder), folder)
     parts = {} if weights is None else _collect_parts(weights.names, module)
     whole = next((parts[ending] for ending in WHOLE_MATRIX if ending in parts), None)
     return None if weights is None or whole is None else weights.describe(whole).shape[0]
 
 
-def _open_adapter_weights(source: str, folder: Path) -> WeightFiles | None:
+def open_adapter_weights(source: str, folder: Path) -> WeightFiles | None:
+    """The adapter's tensors, None when the folder holds none. Raises CheckpointError for a broken file."""
     files = LocalFiles(folder, source)
     return next((open_weight_file(files, name) for name in ADAPTER_WEIGHTS if files.fetch(name)), None)
 
@@ -109,14 +110,14 @@ def _lay_over_base(
         if ending in parts:
             import torch
 
-            token_ids = torch.tensor(_read_token_indices(config, module, source), dtype=torch.int64)
-            reader = replace_rows(reader, token_ids, _read_whole(weights, parts[ending]), source)
+            token_ids = torch.tensor(read_token_indices(config, module, source), dtype=torch.int64)
+            reader = replace_rows(reader, token_ids, read_whole(weights, parts[ending]), source)
             done.append(f"{len(token_ids):,} replaced rows")
     if not done:
         raise CheckpointError(
             f"{source}: this adapter ({config.get('peft_type')}) changes no row of the input embedding "
             f"{base.parameter!r}, so there is nothing to compare; choose one trained on embedding rows "
-            "(TrainableTokens, modules_to_save or LoRA on the embedding)."
+            "(TrainableTokens, modules_to_save or LoRA on the embedding), or compare its other matrices with `scan`."
         )
     return reader, f"{source} is an adapter on {base.source}: {' and '.join(done)} over its embedding."
 
@@ -135,7 +136,8 @@ def _collect_parts(names: list[str], module: str) -> dict[str, str]:
     return parts
 
 
-def _read_whole(weights: WeightFiles, name: str) -> Any:
+def read_whole(weights: WeightFiles, name: str) -> Any:
+    """A small matrix as one tensor. Raises CheckpointError unless it is a matrix of floats."""
     reader = weights.open_rows(name)
     return reader.read_rows(0, reader.shape[0])
 
@@ -147,21 +149,27 @@ def _merge_lora(
         raise CheckpointError(
             f"{source}: DoRA on the embedding cannot be read row by row; merge the adapter and save it."
         )
-    lora_a, lora_b = _read_whole(weights, parts["lora_embedding_A"]), _read_whole(weights, parts["lora_embedding_B"])
+    lora_a, lora_b = read_whole(weights, parts["lora_embedding_A"]), read_whole(weights, parts["lora_embedding_B"])
     rank = lora_a.shape[0]
     if tuple(lora_a.shape[1:]) != reader.shape[:1] or tuple(lora_b.shape) != (reader.shape[1], rank):
         raise CheckpointError(
             f"{source}: the adapter's LoRA on the embedding is for a matrix of {lora_a.shape[1]} × {lora_b.shape[0]}, "
             f"the base's is {reader.shape[0]} × {reader.shape[1]}; it belongs to another base model."
         )
+    return LoraRows(reader, lora_a, lora_b, compute_lora_scaling(config, module, rank))
+
+
+def compute_lora_scaling(config: dict[str, Any], module: str, rank: int) -> float:
+    """What PEFT multiplies B @ A of `module` with: alpha / r, or alpha / sqrt(r) for rank-stabilised LoRA."""
     from peft.utils.other import get_pattern_key
 
     alphas = config.get("alpha_pattern") or {}
     alpha = float(alphas.get(get_pattern_key(list(alphas), module), config.get("lora_alpha", rank)))
-    return LoraRows(reader, lora_a, lora_b, alpha / (rank**0.5 if config.get("use_rslora") else rank))
+    return alpha / (rank**0.5 if config.get("use_rslora") else rank)
 
 
-def _read_token_indices(config: dict[str, Any], module: str, source: str) -> list[int]:
+def read_token_indices(config: dict[str, Any], module: str, source: str) -> list[int]:
+    """The token ids whose rows the adapter replaces in the embedding `module`. Raises CheckpointError."""
     indices = config.get("token_indices") or config.get("trainable_token_indices")
     if isinstance(indices, dict):
         # PEFT's keys are module names or their endings, such as {"embed_tokens": [...], "lm_head": [...]}.

@@ -220,7 +220,7 @@ def open_gguf(source: str, path: Path, parameter: str | None) -> EmbeddingMatrix
             f"{path}: expected an embedding matrix of floats, found "
             f"{TensorEntry(name, tensor.shape, tensor.type_name).describe()}; name another tensor with --parameter."
         )
-    _check_dequantisation(path, tensor)
+    check_dequantisation(path, tensor)
     notes: tuple[str, ...] = ()
     if tensor.type_name not in PLAIN_TYPES:
         notes = (
@@ -247,7 +247,8 @@ def _count_elements(header: GGUFHeader) -> int | None:
     return None if parts not in (0, 1) else sum(prod(tensor.shape) for tensor in header.tensors.values())
 
 
-def _check_dequantisation(path: Path, tensor: GGUFTensor) -> None:
+def check_dequantisation(path: Path, tensor: GGUFTensor) -> None:
+    """Raises CheckpointError for a quantisation that the package gguf cannot turn into numbers."""
     from gguf.constants import GGMLQuantizationType
     from gguf.quants import _type_traits
 

@@ -132,14 +132,19 @@ class EmbeddingMatrix:
     @property
     def file_signature(self) -> str:
         """A digest of path, size and modification time of every file behind the matrix: a cheap cache key."""
-        digest = hashlib.sha256(self.parameter.encode())
-        for path in sorted({path.resolve() for path in self.files}):
-            try:
-                stat = path.stat()
-                digest.update(f"\n{path}\0{stat.st_size}\0{stat.st_mtime_ns}".encode())
-            except OSError:
-                digest.update(f"\n{path}\0gone".encode())
-        return digest.hexdigest()
+        return compute_file_signature(self.parameter, self.files)
+
+
+def compute_file_signature(subject: str, files: Sequence[Path]) -> str:
+    """SHA-256 (hex) of `subject` and of path, size and modification time of each file; one that is gone counts too."""
+    digest = hashlib.sha256(subject.encode())
+    for path in sorted({path.resolve() for path in files}):
+        try:
+            stat = path.stat()
+            digest.update(f"\n{path}\0{stat.st_size}\0{stat.st_mtime_ns}".encode())
+        except OSError:
+            digest.update(f"\n{path}\0gone".encode())
+    return digest.hexdigest()
 
 
 def count_parameters(matrix: EmbeddingMatrix) -> int | None:

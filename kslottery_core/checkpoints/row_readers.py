@@ -218,3 +218,37 @@ class LoraRows(OverlaidRows):
         block = self.base.read_rows(start, stop)
         change = (self.lora_b.float() @ self.lora_a[:, start:stop].float()).T * self.scaling
         return block + change.to(block.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class LoraLinearRows(OverlaidRows):
+    """`base` (R, C) plus the low-rank change of a linear layer: B @ A * scaling, A (r, C), B (R, r).
+
+    The sum is rounded once to the base's dtype, as PEFT's merge into a linear layer rounds it.
+    """
+
+    lora_a: "torch.Tensor"
+    lora_b: "torch.Tensor"
+    scaling: float
+
+    def read_rows(self, start: int, stop: int) -> "torch.Tensor":
+        """Rows start..stop-1, (stop - start, C), in the base's dtype. Raises CheckpointError as the base does."""
+        block = self.base.read_rows(start, stop)
+        change = self.lora_b[start:stop].float() @ self.lora_a.float() * self.scaling
+        return (block + change).to(block.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class LoraTurnedRows(OverlaidRows):
+    """`base` (R, C) plus (B @ A).T * scaling, A (r, R), B (C, r): a linear layer that stores its inputs as rows, as
+    GPT-2's Conv1D does (PEFT's fan_in_fan_out). Rounded as `LoraLinearRows`."""
+
+    lora_a: "torch.Tensor"
+    lora_b: "torch.Tensor"
+    scaling: float
+
+    def read_rows(self, start: int, stop: int) -> "torch.Tensor":
+        """Rows start..stop-1, (stop - start, C), in the base's dtype. Raises CheckpointError as the base does."""
+        block = self.base.read_rows(start, stop)
+        change = (self.lora_b.float() @ self.lora_a[:, start:stop].float()).T * self.scaling
+        return (block + change).to(block.dtype)

@@ -9,6 +9,7 @@ from kslottery_core.progress import ProgressEvent
 
 PHASE_NAMES = {
     "ks": "comparing rows",
+    "scan": "comparing matrices",
     "load": "loading the model",
     "tune": "tuning",
     "generate": "generating",
@@ -39,11 +40,14 @@ class TerminalProgress:
                 file=sys.stderr,
                 disable=not sys.stderr.isatty(),
                 dynamic_ncols=True,
+                **({"unit": "B", "unit_scale": True} if event.phase == "scan" else {}),
             )
         self._bar.total = event.total
         self._bar.update(event.step - self._bar.n)
         if event.loss is not None:
             self._bar.set_postfix(loss=f"{event.loss:.3f}", refresh=False)
+        elif event.phase == "scan" and event.message is not None:
+            self._bar.set_postfix_str(event.message, refresh=False)
 
     def close(self) -> None:
         if self._bar is not None:

@@ -13,11 +13,13 @@ from kslottery_core.ks.p_values import (
 )
 from kslottery_core.ks.pair import compute_pair_ks
 from kslottery_core.ks.result import KSResult, load_ks_result, save_ks_result
+from kslottery_core.ks.series import KSSeries, compute_series_ks, load_ks_series, save_ks_series
 
 __all__ = [
     "P_VALUE_METHODS",
     "CDFGap",
     "KSResult",
+    "KSSeries",
     "RowSource",
     "check_significance_level",
     "choose_device",
@@ -27,9 +29,12 @@ __all__ = [
     "compute_least_detectable_count",
     "compute_p_values",
     "compute_pair_ks",
+    "compute_series_ks",
     "compute_several_ks",
     "compute_tau",
     "get_p_value_table",
     "load_ks_result",
+    "load_ks_series",
     "save_ks_result",
+    "save_ks_series",
 ]

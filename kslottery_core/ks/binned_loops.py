@@ -1,6 +1,6 @@
 """The compiled inner loops of `binned_path`; importing this module needs numba.
 
-Rows are (d,) arrays, bins are numbered from 0. A bin's two counts share one 32-bit number, before in the upper
+Rows are (d,) arrays, bins are numbered from 0. A bin's two counts share one 64-bit number, before in the upper
 half. Only the loops that sum may be reordered by the compiler: a reordered binning could put equal values into
 different bins.
 """
@@ -12,7 +12,7 @@ from typing import Any
 import numba
 import numpy as np
 
-LEAST_BINS, FEW_BINS, MOST_BINS = 512, 2**11, 2**14
+LEAST_BINS, FEW_BINS, MOST_BINS = 512, 2**11, 2**16
 """Measured: more bins than these take longer to pass than they save in sorting, fewer leave too much to sort."""
 
 HALF_RANGE = 4.0
@@ -24,8 +24,9 @@ MAX_SORTED = 64
 CHANGED, BAD_BEFORE, BAD_AFTER, UNSETTLED = 1, 2, 4, 8
 """Flags of a row pair; 0 is a pair without a difference."""
 
-_ONE_BEFORE, _ONE_AFTER = np.uint32(1 << 16), np.uint32(1)
-_HALF_WORD, _AFTER_MASK = np.uint32(16), np.uint32(0xFFFF)
+_ONE_BEFORE, _ONE_AFTER = np.uint64(1 << 32), np.uint64(1)
+_HALF_WORD, _AFTER_MASK = np.uint64(32), np.uint64(0xFFFFFFFF)
+_HALF_PATTERN = np.uint32(16)
 _HALF_SCALE = np.float32(2.0**112)
 
 
@@ -57,7 +58,7 @@ def widen_row(bits: Any, is_half: bool, pattern: Any, values: Any) -> None:
     """16-bit patterns to float32, exactly. `pattern` (uint32) and `values` (float32) are views of one memory."""
     if not is_half:
         for j in range(bits.size):
-            pattern[j] = np.uint32(bits[j]) << _HALF_WORD
+            pattern[j] = np.uint32(bits[j]) << _HALF_PATTERN
         return
     # float16 keeps 10 fraction bits and an exponent offset of 15, float32 23 and 127: shift by 13, scale by 2^112.
     for j in range(bits.size):
@@ -65,7 +66,7 @@ def widen_row(bits: Any, is_half: bool, pattern: Any, values: Any) -> None:
     for j in range(bits.size):
         values[j] = values[j] * _HALF_SCALE
     for j in range(bits.size):
-        pattern[j] = pattern[j] | (np.uint32(bits[j] & 0x8000) << _HALF_WORD)
+        pattern[j] = pattern[j] | (np.uint32(bits[j] & 0x8000) << _HALF_PATTERN)
 
 
 @_compile(fastmath={"reassoc", "contract", "nsz"})
@@ -206,7 +207,7 @@ def count_row(before: Any, after: Any, bins_before: Any, bins_after: Any, histog
     if mark_open_bins(histogram, start, largest, is_open) == 0:
         return largest
     place = np.empty(number, np.int32)
-    total = np.uint32(0)
+    total = np.uint64(0)
     for b in range(number):
         if is_open[b]:
             place[b] = total
@@ -242,7 +243,7 @@ def prepare_before(before: Any) -> tuple[Any, Any, float, float, Any, Any]:
     ends[0] = mean - HALF_RANGE * deviation
     ends[1] = number / (2 * HALF_RANGE * deviation) if deviation > 0 else np.nan
     bins = np.empty(before.size, np.uint16)
-    histogram = np.zeros(number, np.uint32)
+    histogram = np.zeros(number, np.uint64)
     if np.isfinite(ends[0]) and np.isfinite(ends[1]) and ends[1] > 0:
         bin_row(before, ends[0], ends[1], number, bins)
         count_bins(bins, _ONE_BEFORE, histogram)

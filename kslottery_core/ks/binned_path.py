@@ -25,17 +25,13 @@ if TYPE_CHECKING:
 LEAST_ENTRIES = 2**22
 """Below this many coordinates a side, loading numba takes longer than sorting every row."""
 
-MAX_WIDTH = 2**15
-"""Two counts of one bin share 32 bits."""
-
 BLOCK_ENTRIES = 2**19
 """Coordinates a side that one thread takes at a time."""
 
 
 def is_worthwhile(rows: int, width: int) -> bool:
-    """Whether V rows of width d are binned: numba is there, two counts fit, and the work pays for loading it."""
-    is_large = rows * width >= LEAST_ENTRIES and width <= MAX_WIDTH
-    return is_large and importlib.util.find_spec("numba") is not None
+    """Whether V rows of width d are binned: numba is there and the work pays for loading it."""
+    return rows * width >= LEAST_ENTRIES and importlib.util.find_spec("numba") is not None
 
 
 def compute_block_rows(width: int) -> int:

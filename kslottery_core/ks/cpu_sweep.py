@@ -9,15 +9,18 @@ from kslottery_core.ks import binned_path, numpy_path
 from kslottery_core.ks.sweep import Findings
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     import torch
 
 
 class CPUSweep:
     """Compares blocks of rows on the threads this process may use; NumPy and numba release the GIL in their loops."""
 
-    def __init__(self, rows: int, width: int, afters: int) -> None:
+    def __init__(self, rows: int, width: int, afters: int, path: "ModuleType | None" = None) -> None:
+        """`path` is `binned_path` or `numpy_path`; None chooses the faster one."""
         self.findings = Findings.create(rows, afters)
-        path = binned_path if binned_path.is_worthwhile(rows * afters, width) else numpy_path
+        path = path or (binned_path if binned_path.is_worthwhile(rows * afters, width) else numpy_path)
         self._compare_block = path.compare_block
         self._step = path.compute_block_rows(width)
         self._threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

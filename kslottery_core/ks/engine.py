@@ -17,8 +17,8 @@ from kslottery_core.progress import OnProgress, ProgressEvent, ignore_progress
 if TYPE_CHECKING:
     import torch
 
-READ_BYTES = 32 * 2**20
-"""How much of one side is read at a time; both sides and the keys made from them stay far under 512 MB."""
+READ_BYTES = 64 * 2**20
+"""How much of all sides together is read at a time; with the keys made from them it stays far under 512 MB."""
 
 
 class RowSource(Protocol):
@@ -149,7 +149,7 @@ def _read_blocks(
 ) -> "Iterator[tuple[int, int, torch.Tensor, list[torch.Tensor]]]":
     """Yield (start, stop, before rows, rows of each after) in one floating dtype, exactly widened."""
     rows, width = before.shape
-    step = max(1, READ_BYTES // (width * 4))
+    step = max(1, READ_BYTES // (width * 4 * (1 + len(afters))))
     for start in range(0, rows, step):
         stop = min(start + step, rows)
         block, *blocks = _widen([source.read_rows(start, stop) for source in (before, *afters)])

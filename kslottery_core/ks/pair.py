@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _CommonRows:
+class CommonRows:
     """The first V rows of a matrix that may have more."""
 
     matrix: "EmbeddingMatrix"
@@ -27,5 +27,5 @@ class _CommonRows:
 def compute_pair_ks(pair: "EmbeddingPair", device: str = "auto", progress: OnProgress = ignore_progress) -> KSResult:
     """`compute_ks` over the rows both sides have."""
     shape = (pair.vocabulary_size, pair.width)
-    result = compute_ks(_CommonRows(pair.before, shape), _CommonRows(pair.after, shape), device, progress=progress)
+    result = compute_ks(CommonRows(pair.before, shape), CommonRows(pair.after, shape), device, progress=progress)
     return replace(result, fingerprint_before=pair.before.fingerprint, fingerprint_after=pair.after.fingerprint)

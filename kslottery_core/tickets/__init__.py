@@ -1,5 +1,6 @@
 """A KS result and a rule become a sorted set of token ids with its provenance. Knows no training."""
 
+from kslottery_core.tickets.overlap import Overlap, compute_expected_jaccard, compute_log10_chance, compute_overlap
 from kslottery_core.tickets.published import load_published_ticket, load_published_tickets
 from kslottery_core.tickets.selection import (
     describe_empty_ticket,
@@ -28,11 +29,15 @@ from kslottery_core.tickets.ticket import (
 __all__ = [
     "CORRECTIONS",
     "RULES",
+    "Overlap",
     "Ticket",
     "TicketCurve",
     "check_ticket_fits",
     "compute_adjusted_p_values",
+    "compute_expected_jaccard",
     "compute_least_count",
+    "compute_log10_chance",
+    "compute_overlap",
     "compute_ticket_curve",
     "compute_ticket_mask",
     "create_list_ticket",

@@ -10,6 +10,9 @@ from kslottery_core.ks import KSResult, check_significance_level, compute_tau
 from kslottery_core.tickets.thresholds import compute_least_count, compute_ticket_curve
 from kslottery_core.tickets.ticket import Ticket
 
+NAMED_TOKENS = 5
+"""How many tokens a sentence names before it only counts the rest."""
+
 
 def select_ticket(
     result: KSResult,
@@ -110,17 +113,31 @@ def round_up(significance_level: float, digits: int = 4) -> float:
     return float(context.create_decimal_from_float(significance_level))
 
 
-def describe_method_disagreement(result: KSResult, significance_level: float) -> str | None:
-    """Say how many tokens the exact p and the asymptotic tau judge differently at alpha, or None."""
-    exact = compute_least_count(result, significance_level)
-    asymptotic = compute_least_count(result, significance_level, p_value_method="asymptotic")
+def describe_method_disagreement(
+    result: KSResult, significance_level: float, correction: str = "none", tokens: Sequence[str] = ()
+) -> str | None:
+    """Say how many tokens, and name a few, the exact p and the asymptotic tau judge differently at alpha; or None.
+
+    `tokens` are labels of the whole vocabulary, (V,). Raises as `select_ticket` does.
+    """
+    exact = compute_least_count(result, significance_level, correction)
+    asymptotic = compute_least_count(result, significance_level, correction, "asymptotic")
     top = result.width + 1
-    low, high = sorted((top if exact is None else exact, top if asymptotic is None else asymptotic))
-    differing = int(result.histogram[low:high].sum())
-    if not differing:
+    least_exact, least_asymptotic = (top if least is None else least for least in (exact, asymptotic))
+    low, high = sorted((least_exact, least_asymptotic))
+    differing = np.flatnonzero((result.counts >= low) & (result.counts < high))
+    if not differing.size:
         return None
-    tau = compute_tau(result.width, significance_level)
+    if correction == "none":
+        rule = f"tau = {compute_tau(result.width, significance_level):.4f}"
+    else:
+        rule = f"the asymptotic p (correction {correction})"
+    shown = differing[np.lexsort((differing, -result.counts[differing]))][:NAMED_TOKENS]
+    names = [f"{tokens[token_id]} (id {token_id})" if tokens else f"id {token_id}" for token_id in shown]
+    more = differing.size - len(shown)
+    listed = ", ".join(names) + (f" and {more:,} more" if more else "")
+    winner = "by the exact p" if least_exact < least_asymptotic else "by the asymptotic threshold"
     return (
-        f"At alpha {significance_level:g}, {differing} token(s) are judged differently by the exact p and by "
-        f"tau = {tau:.4f}."
+        f"At alpha {significance_level:g}, {differing.size:,} token(s) are judged differently by the exact p and by "
+        f"{rule}: {listed}, winning only {winner}."
     )

@@ -10,7 +10,7 @@ import pytest
 import torch
 from huggingface_hub import errors
 
-from kslottery_core.checkpoints import count_parameters, load_model, open_embedding
+from kslottery_core.checkpoints import count_parameters, load_model, open_embedding, open_parameters
 from kslottery_core.errors import CheckpointError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -96,6 +96,28 @@ def test_cached_adapter_opens_on_its_cached_base(
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(folder))
     model, _ = load_model("org/tiny")
     assert torch.equal(model.get_input_embeddings().weight[4:5], rows)
+
+
+def test_every_matrix_of_a_cached_model_opens_offline(cache: Path, tmp_path: Path, tiny_llama_folder: Path) -> None:
+    import json
+
+    from safetensors.torch import save_file
+
+    with pytest.raises(CheckpointError, match=r"org/tiny: .*the hub cannot be reached"):
+        open_parameters("org/tiny")
+    snapshot = fill_cache(cache, tiny_llama_folder)
+    parameters = open_parameters("org/tiny", revision="main")
+    assert (parameters.kind, len(parameters.names)) == ("hub", 16)
+    name = "model.layers.1.mlp.up_proj.weight"
+    expected = open_parameters(tiny_llama_folder).open(name).read_rows(0, 32)
+    assert torch.equal(parameters.open(name).read_rows(0, 32), expected)
+    (snapshot / "model.safetensors").unlink()
+    config = {"peft_type": "LORA", "r": 1, "lora_alpha": 3, "base_model_name_or_path": str(tiny_llama_folder)}
+    (snapshot / "adapter_config.json").write_text(json.dumps(config))
+    prefix = "base_model.model.model.layers.1.mlp.up_proj"
+    tensors = {f"{prefix}.lora_A.weight": torch.ones(1, 16), f"{prefix}.lora_B.weight": torch.ones(32, 1)}
+    save_file(tensors, snapshot / "adapter_model.safetensors")
+    assert torch.equal(open_parameters("org/tiny").open(name).read_rows(0, 32), expected + 3)
 
 
 def test_whole_model_loads_from_the_cache(

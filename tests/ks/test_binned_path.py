@@ -14,6 +14,7 @@ from kslottery_core.ks.cpu_sweep import CPUSweep
 loops = pytest.importorskip("kslottery_core.ks.binned_loops", reason="numba is not installed")
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64]
+NEVER = 2**62
 SHIFTS = ("l2_shift", "cosine", "mean_shift", "spread_ratio")
 
 
@@ -34,7 +35,7 @@ def interpreted(monkeypatch, binned):
 def compare_with_sorting(before: torch.Tensor, after: torch.Tensor) -> None:
     result = compute_ks(before, after, "cpu")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(binned_path, "MAX_WIDTH", 0)
+        patch.setattr(binned_path, "LEAST_ENTRIES", NEVER)
         expected = compute_ks(before, after, "cpu")
     assert (result.counts == expected.counts).all()
     assert (result.changed == expected.changed).all()
@@ -93,6 +94,11 @@ def test_binned_counts_equal_sorted_counts(kind, width, dtype, binned):
     compare_with_sorting(after, before)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_as_wide_as_a_vocabulary_are_binned_too(kind, binned):
+    compare_with_sorting(*make_rows(kind, 70_000, torch.bfloat16))
+
+
 # A scale too large for float32 becomes infinite, which the loops check; only NumPy scalars warn of it.
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -112,7 +118,7 @@ def test_any_float32_rows_give_the_sorted_counts(rows):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(binned_path, "LEAST_ENTRIES", 0)
         result = compute_ks(before, after, "cpu")
-        patch.setattr(binned_path, "MAX_WIDTH", 0)
+        patch.setattr(binned_path, "LEAST_ENTRIES", NEVER)
         assert (result.counts == compute_ks(before, after, "cpu").counts).all()
 
 
@@ -147,16 +153,15 @@ def test_several_after_sides_give_what_each_gives_alone(dtype, binned, monkeypat
         alone = compute_ks(before, after, "cpu")
         for name in ("counts", "changed", *SHIFTS):
             assert (getattr(result, name) == getattr(alone, name)).all()
-    monkeypatch.setattr(binned_path, "MAX_WIDTH", 0)
+    monkeypatch.setattr(binned_path, "LEAST_ENTRIES", NEVER)
     for result, expected in zip(together, compute_several_ks(before, afters, "cpu"), strict=True):
         assert (result.counts == expected.counts).all()
 
 
-def test_the_path_is_chosen_by_the_amount_of_work_and_the_width(monkeypatch):
+def test_the_path_is_chosen_by_the_amount_of_work(monkeypatch):
     assert CPUSweep(2**10, 2**12, 1)._compare_block is binned_path.compare_block
     assert CPUSweep(2**9, 2**12, 1)._compare_block is not binned_path.compare_block
     assert CPUSweep(2**9, 2**12, 2)._compare_block is binned_path.compare_block
-    assert CPUSweep(2**10, 2**16, 1)._compare_block is not binned_path.compare_block
     monkeypatch.setattr(binned_path.importlib.util, "find_spec", lambda name: None)
     assert CPUSweep(2**10, 2**12, 1)._compare_block is not binned_path.compare_block
 

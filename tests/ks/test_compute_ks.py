@@ -184,7 +184,7 @@ def test_arrays_of_foreign_byte_order_read_only_or_not_contiguous_are_taken():
 def test_blocks_do_not_change_the_result(monkeypatch):
     before, after = torch.randn(37, 16), torch.randn(37, 16)
     whole = compute_ks(before, after, "cpu")
-    monkeypatch.setattr(engine, "READ_BYTES", 16 * 4 * 5)
+    monkeypatch.setattr(engine, "READ_BYTES", 2 * 16 * 4 * 5)
     monkeypatch.setattr(numpy_path, "BLOCK_BYTES", 1)
     steps = []
     blocked = compute_ks(before, after, "cpu", progress=steps.append)
@@ -195,14 +195,14 @@ def test_blocks_do_not_change_the_result(monkeypatch):
 def test_a_device_out_of_memory_halves_the_block_and_says_so(monkeypatch):
     before, after = torch.randn(16, 8), torch.randn(16, 8)
     expected = compute_ks(before, after, "cpu").counts
-    count_block = torch_path.count_block
+    count_sorted = torch_path.count_sorted
 
     def count_small_blocks(x, y):
         if len(x) > 4:
             raise torch.OutOfMemoryError("no room")
-        return count_block(x, y)
+        return count_sorted(x, y)
 
-    monkeypatch.setattr(torch_path, "count_block", count_small_blocks)
+    monkeypatch.setattr(torch_path, "count_sorted", count_small_blocks)
     sweep = DeviceSweep(16, 8, 1, "cpu")
     sweep._block_rows = 16
     sweep.take(0, before, [after])
@@ -215,7 +215,7 @@ def test_a_device_without_room_for_one_row_is_an_error(monkeypatch):
     def refuse(x, y):
         raise torch.OutOfMemoryError("no room")
 
-    monkeypatch.setattr(torch_path, "count_block", refuse)
+    monkeypatch.setattr(torch_path, "count_sorted", refuse)
     with pytest.raises(KSInputError, match="no room for one row pair"):
         sweep_with_torch(torch.zeros(2, 4), torch.ones(2, 4))
 

@@ -1,0 +1,170 @@
+"""The matrices of two checkpoints, paired by name."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from kslottery_core.checkpoints.parameter_opening import open_parameters
+from kslottery_core.checkpoints.parameters import ModelParameters, ParameterMatrix, describe_left_out, describe_unknown
+from kslottery_core.checkpoints.row_readers import FLOATS
+from kslottery_core.errors import CheckpointError
+
+
+@dataclass(frozen=True, eq=False)
+class ParameterPair:
+    """Two checkpoints of one model family. `after_names` maps the name before to the name after, in the order of the
+    before files; `differing` says of every other name that both sides have why it is not compared."""
+
+    before: ModelParameters
+    after: ModelParameters
+    after_names: dict[str, str]
+    differing: dict[str, str]
+    notes: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names, as before has them, of the matrices that can be compared."""
+        return tuple(self.after_names)
+
+    def open(self, name: str) -> tuple[ParameterMatrix, ParameterMatrix]:
+        """Both sides of one matrix. Raises CheckpointError for one that holds no plain numbers."""
+        if name not in self.after_names:
+            raise CheckpointError(self.differing.get(name) or describe_unknown(self.before, name))
+        return self.before.open(name), self.after.open(self.after_names[name])
+
+    def find_problem(self, name: str) -> str | None:
+        """Why a paired matrix cannot be read as numbers on one of the sides, or None."""
+        return self.before.find_problem(name) or self.after.find_problem(self.after_names[name])
+
+    def select(self, pattern: str) -> tuple[str, ...]:
+        """Names that match the glob `pattern` on either side; `*` stands for any characters, dots too.
+
+        Raises CheckpointError when none does: it names what is near, or why what matches is not compared.
+        """
+        chosen = tuple(
+            name
+            for name, other in self.after_names.items()
+            if self.before.matches(name, pattern) or self.after.matches(other, pattern)
+        )
+        if chosen:
+            return chosen
+        reasons = [reason for name, reason in self.differing.items() if self.before.matches(name, pattern)]
+        if reasons:
+            more = f" (and {len(reasons) - 1} more that match)" if len(reasons) > 1 else ""
+            raise CheckpointError(reasons[0] + more)
+        for side, other in ((self.before, self.after), (self.after, self.before)):
+            alone = [name for name in side.names if side.matches(name, pattern)]
+            if alone:
+                raise CheckpointError(
+                    f"expected {alone[0]!r} in both checkpoints, found it in {side.source} but not in {other.source}; "
+                    "compare a model with its own tuned version."
+                )
+        raise CheckpointError(describe_unknown(self.before, pattern))
+
+
+def open_parameter_pair(
+    before: str | Path,
+    after: str | Path,
+    *,
+    before_revision: str | None = None,
+    after_revision: str | None = None,
+) -> ParameterPair:
+    """Pair the matrices of two checkpoints by name; a prefix such as "model." may be there or not. Reads no row.
+
+    Raises CheckpointError when a side cannot be opened or the two have no matrix in common.
+    """
+    one = open_parameters(before, revision=before_revision)
+    other = open_parameters(after, revision=after_revision)
+    matched, prefixes = match_names(one.names, other.names)
+    after_names, differing = {}, {}
+    for name, after_name in matched.items():
+        # A quantised matrix is packed into another shape; that it is quantised is what a person can act on.
+        is_plain = one.find_problem(name) is None and other.find_problem(after_name) is None
+        if is_plain and one.shape(name) != other.shape(after_name):
+            differing[name] = (
+                f"{name!r} is {_show_shape(one, name)} in {one.source} and {_show_shape(other, after_name)} in "
+                f"{other.source}; only matrices of one shape can be compared."
+            )
+        else:
+            after_names[name] = after_name
+    if not matched:
+        raise CheckpointError(
+            f"Expected two checkpoints of one model, found no matrix whose name both have: {one.source} has "
+            f"{', '.join(one.names[:2]) or 'none'}, {other.source} has {', '.join(other.names[:2]) or 'none'}."
+        )
+    pair = ParameterPair(one, other, after_names, differing, ())
+    return ParameterPair(one, other, after_names, differing, tuple(_collect_notes(pair, matched, prefixes)))
+
+
+def match_names(before: Iterable[str], after: Iterable[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """(name before -> name after, the leading parts that one side has and the other lacks).
+
+    Equal names first; what is left matches when it differs by one leading part of the dotted name alone.
+    """
+    before, after = list(before), list(after)
+    left = set(after)
+    matched: dict[str, str] = {}
+    prefixes: dict[str, None] = {}
+    for name in before:
+        if name in left:
+            matched[name] = name
+            left.discard(name)
+    heads = {name.split(".")[0] for name in after} | {name.split(".")[0] for name in before}
+    for name in before:
+        if name in matched:
+            continue
+        head, _, bare = name.partition(".")
+        candidates = [f"{prefix}.{name}" for prefix in sorted(heads)] + ([bare] if bare else [])
+        found = [candidate for candidate in candidates if candidate in left]
+        if len(found) == 1:
+            matched[name] = found[0]
+            left.discard(found[0])
+            prefixes[found[0].split(".")[0] if len(found[0]) > len(name) else head] = None
+    return {name: matched[name] for name in before if name in matched}, tuple(prefixes)
+
+
+def _show_shape(parameters: ModelParameters, name: str) -> str:
+    rows, columns = parameters.shape(name)
+    return f"{rows:,} × {columns:,}"
+
+
+def _collect_notes(pair: ParameterPair, matched: dict[str, str], prefixes: tuple[str, ...]) -> list[str]:
+    before, after = pair.before, pair.after
+    told = set(before.notes)
+    if before.left_out.keys() == after.left_out.keys():
+        told.update(describe_left_out(after.source, after.left_out))  # once is enough
+    notes = [*before.notes, *(note for note in after.notes if note not in told)]
+    if prefixes:
+        quoted = " and ".join(repr(f"{prefix}.") for prefix in prefixes)
+        notes.append(f"Names are matched although only one side has the prefix {quoted}.")
+    notes += pair.differing.values() if len(pair.differing) <= 3 else _shorten_differing(pair.differing)
+    taken = set(matched.values())
+    for side, other, alone in (
+        (before, after, [name for name in before.names if name not in matched]),
+        (after, before, [name for name in after.names if name not in taken]),
+    ):
+        if alone:
+            shown = ", ".join(alone[:3]) + (", ..." if len(alone) > 3 else "")
+            verb = "is" if len(alone) == 1 else "are"
+            notes.append(
+                f"{len(alone):,} of the {len(side.names):,} matrices in {side.source} {verb} not in {other.source} and "
+                f"{verb} not compared: {shown}."
+            )
+    dtypes: dict[tuple[str, str], int] = {}
+    for name, after_name in pair.after_names.items():
+        kinds = before.dtype(name), after.dtype(after_name)
+        if kinds[0] != kinds[1] and set(kinds) <= set(FLOATS):
+            dtypes[kinds] = dtypes.get(kinds, 0) + 1
+    for (one, other_dtype), count in dtypes.items():
+        notes.append(
+            f"{count:,} matri{'ces are' if count != 1 else 'x is'} stored as {one} before and {other_dtype} after, and "
+            "compared after exact widening, so rounding to the narrower type counts as a change."
+        )
+    if before.file_signature == after.file_signature:
+        notes.append("Before and after are the same files, so nothing differs.")
+    return notes
+
+
+def _shorten_differing(differing: dict[str, str]) -> list[str]:
+    first = next(iter(differing.values()))
+    return [f"{len(differing):,} matrices have another shape on each side and are not compared; the first: {first}"]

@@ -1,0 +1,128 @@
+"""What a scan keeps of one matrix: the histogram of its counts, from which D, winners and every alpha derive."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kslottery_core.ks import check_significance_level
+from kslottery_core.tickets.thresholds import compute_adjusted_p_values
+
+if TYPE_CHECKING:
+    from kslottery_core.ks import KSResult
+
+WRAPPERS = ("model", "transformer", "gpt_neox", "backbone")
+"""Leading parts of a name that say nothing about the matrix: a checkpoint may have them or not."""
+
+
+@dataclass(frozen=True)
+class ScanEntry:
+    """The comparison of one matrix: `units` rows (or columns) of `width` numbers each.
+
+    parameter        the matrix's name in the before checkpoint
+    layer, matrix    where it stands in the model, see `describe_parameter`
+    changed          how many units differ in at least one number
+    counts_seen      the counts k = width * D that occur, ascending; `numbers` says how many units have each
+    median_l2_shift  median over all units of the Euclidean distance between before and after
+    seconds          reading and comparing it; 0.0 where both sides are the same bytes on disk
+    """
+
+    parameter: str
+    layer: int | None
+    matrix: str
+    unit: str
+    units: int
+    width: int
+    changed: int
+    counts_seen: tuple[int, ...]
+    numbers: tuple[int, ...]
+    median_l2_shift: float | None
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def largest_count(self) -> int:
+        """The largest count k of any unit."""
+        return self.counts_seen[-1]
+
+    @property
+    def largest_statistic(self) -> float:
+        """The largest D of any unit."""
+        return self.largest_count / self.width
+
+    @property
+    def median_statistic(self) -> float:
+        """The median D over all units, unchanged ones included."""
+        upto = np.cumsum(self.numbers)
+        middle = [int(np.searchsorted(upto, at, side="right")) for at in ((self.units - 1) // 2, self.units // 2)]
+        return sum(self.counts_seen[position] for position in middle) / 2 / self.width
+
+    @property
+    def histogram(self) -> np.ndarray:
+        """How many units have each count k = 0 .. width, int64 (width + 1,)."""
+        histogram = np.zeros(self.width + 1, dtype=np.int64)
+        histogram[list(self.counts_seen)] = self.numbers
+        return histogram
+
+    def count_winners(self, significance_level: float, correction: str = "none", method: str = "exact") -> int:
+        """How many units have an (adjusted) p of at most alpha; corrections are over the units of this matrix.
+
+        Raises KSInputError for alpha outside 0 < alpha < 1 or an unknown method, TicketError for a correction.
+        """
+        significance_level = check_significance_level(significance_level)
+        adjusted = compute_adjusted_p_values(self.histogram, correction, method)[list(self.counts_seen)]
+        return int(np.asarray(self.numbers)[adjusted <= significance_level].sum())
+
+
+@dataclass(frozen=True)
+class SkippedParameter:
+    """A matrix that could not be compared, and the sentence that says why."""
+
+    parameter: str
+    layer: int | None
+    matrix: str
+    unit: str
+    skipped: str
+
+
+def describe_parameter(name: str) -> tuple[int | None, str]:
+    """(layer, matrix) of a parameter's dotted name.
+
+    The layer is the first number in the name. The matrix is the name without it, without the list that it counts
+    ("layers", "h"), without a leading wrapper such as "model" and without ".weight":
+    "model.layers.3.mlp.up_proj.weight" is (3, "mlp.up_proj"), "model.decoder.layers.0.fc1.weight" (0, "decoder.fc1").
+    """
+    parts = name.removesuffix(".weight").split(".")
+    if len(parts) > 1 and parts[0] in WRAPPERS:
+        parts = parts[1:]
+    at = next((position for position, part in enumerate(parts) if part.isdecimal()), None)
+    if at is None:
+        return None, ".".join(parts)
+    kept = [*parts[: max(0, at - 1)], *parts[at + 1 :]]
+    return int(parts[at]), ".".join(kept) or parts[at]
+
+
+def build_entry(name: str, unit: str, result: "KSResult", seconds: float) -> ScanEntry:
+    """The entry of a matrix from the comparison of its units."""
+    counts_seen, numbers = np.unique(result.counts, return_counts=True)
+    layer, matrix = describe_parameter(name)
+    return ScanEntry(
+        parameter=name,
+        layer=layer,
+        matrix=matrix,
+        unit=unit,
+        units=result.vocabulary_size,
+        width=result.width,
+        changed=result.changed_count,
+        counts_seen=tuple(counts_seen.tolist()),
+        numbers=tuple(numbers.tolist()),
+        median_l2_shift=float(np.median(result.l2_shift)),
+        seconds=seconds,
+        notes=result.notes,
+    )
+
+
+def build_unchanged_entry(name: str, unit: str, shape: tuple[int, int], seconds: float) -> ScanEntry:
+    """The entry of a matrix of `shape` (units, width) that is the same on both sides."""
+    layer, matrix = describe_parameter(name)
+    return ScanEntry(name, layer, matrix, unit, shape[0], shape[1], 0, (0,), (shape[0],), 0.0, seconds)

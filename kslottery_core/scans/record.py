@@ -1,0 +1,185 @@
+"""A scan on disk: `scan.json` says what was asked, `parameters.jsonl` gets a line for each matrix as it is done."""
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from kslottery_core.errors import RunError
+from kslottery_core.records import load_json, read_record, save_json
+from kslottery_core.scans.entry import ScanEntry, SkippedParameter
+
+SPEC_FILE, LINES_FILE = "scan.json", "parameters.jsonl"
+
+
+@dataclass(frozen=True)
+class ScanSpec:
+    """What was asked: two checkpoints, the unit ("row" or "column"), a glob of names, and the state of both files."""
+
+    before: str
+    after: str
+    unit: str
+    pattern: str
+    before_signature: str
+    after_signature: str
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A whole or partial scan. `parameters` names every matrix that was asked for, in the order of the files."""
+
+    spec: ScanSpec
+    parameters: tuple[str, ...]
+    entries: tuple[ScanEntry, ...] = ()
+    skipped: tuple[SkippedParameter, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def remaining(self) -> tuple[str, ...]:
+        """Names of the matrices that are not done yet; empty when the scan is complete."""
+        done = {entry.parameter for entry in self.entries} | {skipped.parameter for skipped in self.skipped}
+        return tuple(name for name in self.parameters if name not in done)
+
+
+@dataclass(frozen=True)
+class _ScanFile:
+    spec: ScanSpec
+    parameters: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+ScanRecord = ScanEntry | SkippedParameter
+
+
+def load_scan(folder: str | Path) -> Scan:
+    """Read a scan's folder, finished or not. A last line that is not complete is left out: it is being written.
+
+    Raises RunError for a folder without a scan or with a broken one.
+    """
+    folder = Path(folder)
+    if not (folder / SPEC_FILE).is_file():
+        raise RunError(
+            f"{folder}: expected the folder of a scan, found no {SPEC_FILE} there; give `scan --out`'s folder."
+        )
+    found = read_record(_ScanFile, load_json(folder / SPEC_FILE, RunError), str(folder / SPEC_FILE), RunError)
+    records = load_records(folder / LINES_FILE)
+    return build_scan(found.spec, found.parameters, records, found.notes)
+
+
+def build_scan(
+    spec: ScanSpec, parameters: tuple[str, ...], records: dict[str, ScanRecord], notes: tuple[str, ...]
+) -> Scan:
+    """Entries and skipped ones in the order of `parameters`."""
+    ordered = [records[name] for name in parameters if name in records]
+    return Scan(
+        spec=spec,
+        parameters=parameters,
+        entries=tuple(record for record in ordered if isinstance(record, ScanEntry)),
+        skipped=tuple(record for record in ordered if isinstance(record, SkippedParameter)),
+        notes=notes,
+    )
+
+
+def load_records(path: Path) -> dict[str, ScanRecord]:
+    """The finished matrices by name; none where the file is missing. Raises RunError for a line that is no record."""
+    records: dict[str, ScanRecord] = {}
+    for number, line in enumerate(_read_whole_lines(path), 1):
+        where = f"{path}, line {number}"
+        try:
+            content = json.loads(line)
+        except ValueError:
+            raise RunError(f"{where}: expected the record of one matrix, found {line[:60]!r}; scan anew.") from None
+        kind: type[Any] = SkippedParameter if isinstance(content, dict) and "skipped" in content else ScanEntry
+        record: ScanRecord = read_record(kind, content, where, RunError)
+        if isinstance(record, ScanEntry):
+            _check_entry(record, where)
+        records.setdefault(record.parameter, record)
+    return records
+
+
+def _check_entry(entry: ScanEntry, where: str) -> None:
+    counts, numbers = entry.counts_seen, entry.numbers
+    ascending = all(one < other for one, other in pairwise(counts))
+    if (
+        not counts
+        or not ascending
+        or not 0 <= counts[0] <= counts[-1] <= entry.width
+        or len(numbers) != len(counts)
+        or sum(numbers) != entry.units
+    ):
+        raise RunError(
+            f"{where}: expected the counts of {entry.units} units, each between 0 and {entry.width}, found others; "
+            "scan anew."
+        )
+
+
+def save_spec(folder: Path, spec: ScanSpec, parameters: tuple[str, ...], notes: tuple[str, ...]) -> None:
+    """Write scan.json. Raises RunError when the folder cannot be written."""
+    try:
+        save_json(folder / SPEC_FILE, dataclasses.asdict(_ScanFile(spec, parameters, notes)))
+        (folder / LINES_FILE).touch()
+    except OSError as problem:
+        raise _explain_unwritable(folder, problem) from None
+
+
+def append_record(folder: Path, record: ScanRecord) -> None:
+    """Add one line to parameters.jsonl. Raises RunError when the disk does not take it."""
+    try:
+        with (folder / LINES_FILE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(dataclasses.asdict(record), ensure_ascii=False) + "\n")
+    except OSError as problem:
+        raise _explain_unwritable(folder, problem) from None
+
+
+def resume_records(folder: Path, spec: ScanSpec) -> dict[str, ScanRecord] | None:
+    """What an earlier call with this `spec` has done in `folder`; None where there is no scan yet.
+
+    A last line that was cut off is removed from the file. Raises RunError when the folder holds another scan.
+    """
+    if not (folder / SPEC_FILE).exists():
+        return None
+    difference = _find_difference(load_scan(folder).spec, spec)
+    if difference is not None:
+        raise RunError(f"{folder}: this folder holds another scan ({difference}); choose another folder or empty it.")
+    try:
+        _drop_torn_line(folder / LINES_FILE)
+    except OSError as problem:
+        raise _explain_unwritable(folder, problem) from None
+    return load_records(folder / LINES_FILE)
+
+
+def _find_difference(earlier: ScanSpec, wanted: ScanSpec) -> str | None:
+    """How two scans differ, or None. A checkpoint may be spelled otherwise as long as its files are the same."""
+    for name in ("unit", "pattern"):
+        if getattr(earlier, name) != getattr(wanted, name):
+            return f"its {name} is {getattr(earlier, name)!r}, now {getattr(wanted, name)!r} is asked for"
+    for side in ("before", "after"):
+        if getattr(earlier, f"{side}_signature") == getattr(wanted, f"{side}_signature"):
+            continue
+        if getattr(earlier, side) == getattr(wanted, side):
+            return f"the files of {side} have changed since"
+        return f"its {side} is {getattr(earlier, side)!r}, now {getattr(wanted, side)!r} is asked for"
+    return None
+
+
+def _drop_torn_line(path: Path) -> None:
+    if path.exists():
+        whole = path.read_bytes().rfind(b"\n") + 1
+        if whole < path.stat().st_size:
+            os.truncate(path, whole)
+
+
+def _read_whole_lines(path: Path) -> list[str]:
+    try:
+        content = path.read_bytes() if path.exists() else b""
+    except OSError as problem:
+        raise RunError(f"{path}: the file cannot be read ({problem}).") from None
+    whole = content[: content.rfind(b"\n") + 1]
+    return whole.decode("utf-8", errors="replace").splitlines()
+
+
+def _explain_unwritable(folder: Path, problem: OSError) -> RunError:
+    return RunError(f"{folder}: the scan cannot be written there ({problem}); choose another folder.")
