@@ -12,6 +12,7 @@ from kslottery_core.checkpoints import open_pair
 from kslottery_core.corpora import CorpusSpec
 from kslottery_core.demo.phrases import generate_phrases, save_demo_corpora, split_phrases
 from kslottery_core.demo.pretraining import FULL_SIZE, QUICK_SIZE, pretrain
+from kslottery_core.demo.series import build_series
 from kslottery_core.errors import RunError
 from kslottery_core.evaluation import EvaluationSettings
 from kslottery_core.ks import compute_pair_ks
@@ -36,7 +37,7 @@ TICKET_TUNING = TuningSettings(learning_rate=1e-2, max_steps=300, batch_size=32,
 
 
 def build_demo(out: str | Path, *, quick: bool = False, on_progress: OnProgress = ignore_progress) -> None:
-    """Write `text/`, `before/`, `after/`, `ticket.json` and `runs/` below an empty or new folder.
+    """Write `text/`, `before/`, `after/`, `series/`, `ticket.json` and `runs/` below an empty or new folder.
 
     Takes about a quarter of an hour on two cores, `quick` a minute (its models learn nothing). Raises KSLotteryError.
     """
@@ -69,6 +70,9 @@ def _build_runs(out: Path, quick: bool, on_progress: OnProgress) -> None:
     _perform(store, own_prompt, on_progress)
     whole = dataclasses.replace(base, name="Embedding tuning", method="embedding", train=train, tuning=embedding)
     tuned = _perform(store, whole, on_progress)
+    scratch = RunStore(out / "scratch")
+    build_series(out, whole, quick, lambda spec: _perform(scratch, spec, on_progress))
+    shutil.rmtree(out / "scratch")
     (tuned / "checkpoints" / "model").rename(out / "after")  # the pair's after side; one copy is enough
 
     pair = open_pair(out / "before", out / "after")

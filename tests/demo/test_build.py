@@ -2,15 +2,15 @@
 
 import pytest
 
-from kslottery_core.checkpoints import open_pair
+from kslottery_core.checkpoints import open_pair, open_series
 from kslottery_core.demo import DEMO_PATH, build_demo
 from kslottery_core.demo.pretraining import FULL_SIZE, QUICK_SIZE
 from kslottery_core.errors import RunError
-from kslottery_core.ks import compute_pair_ks
+from kslottery_core.ks import compute_pair_ks, compute_series_ks
 from kslottery_core.runs import RunStore
 from kslottery_core.tickets import load_ticket, select_ticket
 
-SHIPPED_BYTES = 15 * 2**20
+SHIPPED_BYTES = 18 * 2**20
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def toy_demo(tmp_path_factory):
 
 def test_a_toy_demo_holds_text_pair_ticket_and_finished_runs(toy_demo):
     out, events = toy_demo
-    assert sorted(path.name for path in out.iterdir()) == ["after", "before", "runs", "text", "ticket.json"]
+    assert sorted(path.name for path in out.iterdir()) == ["after", "before", "runs", "series", "text", "ticket.json"]
     pair = open_pair(out / "before", out / "after")
     assert (pair.width, pair.tied) == (QUICK_SIZE.width, False)
     ticket = load_ticket(out / "ticket.json")
@@ -74,6 +74,24 @@ def test_the_shipped_runs_are_finished_and_every_score_is_signed():
         assert len(record.read_outputs()) == record.result["outputs"]
         saved = record.result["tuning"]["saved_path"]
         assert saved is None or saved.startswith("data/demo/")
+
+
+def test_a_toy_series_holds_the_rows_that_tuning_changed(toy_demo):
+    out, _ = toy_demo
+    folders = sorted((out / "series").iterdir())
+    assert [folder.name for folder in folders] == ["seed-42-step-1", "seed-42-step-2"]
+    for folder in folders:
+        changed = compute_pair_ks(open_pair(out / "before", folder), "cpu").changed
+        assert 0 < changed.sum() < len(changed)
+        assert load_ticket(folder / "ticket.json").token_ids == tuple(changed.nonzero()[0])
+
+
+def test_the_shipped_series_opens_with_its_steps(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    series = open_series(DEMO_PATH / "before", sorted((DEMO_PATH / "series").iterdir()))
+    assert sorted(series.steps) == [25, 50, 100, 100, 200]
+    results = compute_series_ks(series.before, series.afters, "cpu", steps=series.steps).results
+    assert all(0 < result.changed_count < series.vocabulary_size for result in results)
 
 
 def test_a_shipped_tuned_ticket_opens_on_its_base_from_any_directory(tmp_path, monkeypatch):
