@@ -116,7 +116,7 @@ def _format_tokens(found: "KSSeries", labels: Sequence[str], top: int) -> str:
 
     growth, steps = found.compute_growth(), found.step_range
     if growth is not None and steps is not None:
-        order = sorted(range(len(found.steps)), key=lambda at: found.steps[at] or 0)
+        order = sorted(range(len(found.steps)), key=lambda at: (found.steps[at] is None, found.steps[at] or 0))
         heading = f"Tokens whose D grows most from step {steps[0]:,} to step {steps[1]:,}"
         if any(found.steps.count(step) > 1 for step in steps):
             heading += " (mean over the checkpoints at that step)"

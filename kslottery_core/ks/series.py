@@ -73,9 +73,9 @@ class KSSeries:
 
     @property
     def step_range(self) -> tuple[int, int] | None:
-        """The first and the last training step; None when a step is unknown or all are the same."""
+        """The first and the last known training step; None unless two different ones are known."""
         known = [step for step in self.steps if step is not None]
-        if len(known) < len(self.steps) or len(set(known)) < 2:
+        if len(set(known)) < 2:
             return None
         return min(known), max(known)
 

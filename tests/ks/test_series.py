@@ -122,7 +122,14 @@ def test_growth_takes_the_mean_of_seeds_at_one_step(series):
     np.testing.assert_allclose(seeds.compute_growth(), expected, atol=1e-15)
 
 
-@pytest.mark.parametrize("steps", [(None, None, None), (10, None, 30), (10, 10, 10)])
+def test_a_checkpoint_of_unknown_step_is_left_out_of_growth(series):
+    partly = KSSeries(series.results, series.labels, (10, None, 30))
+    assert partly.step_range == (10, 30)
+    first, _, last = series.results
+    assert (partly.compute_growth() == last.statistics - first.statistics).all()
+
+
+@pytest.mark.parametrize("steps", [(None, None, None), (10, None, None), (10, 10, None), (10, 10, 10)])
 def test_no_growth_without_two_known_steps(series, steps):
     unknown = KSSeries(series.results, series.labels, steps)
     assert unknown.step_range is None
