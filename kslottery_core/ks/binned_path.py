@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LEAST_ENTRIES = 2**22
 """Below this many coordinates a side, loading numba takes longer than sorting every row."""
 
-BLOCK_ENTRIES = 2**19
+BLOCK_ENTRIES = 2**21
 """Coordinates a side that one thread takes at a time."""
 
 
