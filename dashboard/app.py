@@ -20,6 +20,8 @@ _TITLES = {
     "pair": ("Pair", ":material/compare_arrows:"),
     "tokens": ("Tokens", ":material/search:"),
     "alpha": ("Alpha", ":material/tune:"),
+    "layers": ("Layers", ":material/layers:"),
+    "checkpoints": ("Checkpoints", ":material/timeline:"),
     "runs": ("Runs", ":material/play_circle:"),
     "compare": ("Compare", ":material/bar_chart:"),
 }

@@ -5,6 +5,7 @@ import re
 import time
 
 NOT_MEASURED = "not measured"
+NOT_DEFINED = "not defined"
 
 CORRECTION_NAMES = {
     "none": "None",
@@ -14,6 +15,15 @@ CORRECTION_NAMES = {
 }
 
 P_VALUE_METHOD_NAMES = {"exact": "Exact p-value", "asymptotic": "The paper's threshold τ(α)"}
+
+UNIT_NAMES = {"row": "Output neurons (rows)", "column": "Input neurons (columns)"}
+
+MEASURE_NAMES = {
+    "share": "Share of winners",
+    "largest": "Largest D",
+    "median": "Median D",
+    "shift": "Median L2 shift",
+}
 
 KIND_NAMES = {
     "special": "Special",

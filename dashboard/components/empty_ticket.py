@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard import session
-from dashboard.figures import find_least_level
+from dashboard.figures import find_least_level, limit_level
 from dashboard.loaders import Comparison, SelectedTicket
 from dashboard.session import LARGEST_SIGNIFICANCE_LEVEL, LEAST_SIGNIFICANCE_LEVEL
 from dashboard.wording import CORRECTION_NAMES, escape_markdown, format_number
@@ -27,3 +27,16 @@ def show_empty_ticket(comparison: Comparison, selection: SelectedTicket) -> None
     ):
         session.set_alpha(significance_level=level)
         st.rerun()
+
+
+def offer_level(level: float | None, key: str) -> None:
+    """A button that sets alpha to where something wins; nothing when no alpha that can be set does that."""
+    limited = limit_level(level, LEAST_SIGNIFICANCE_LEVEL, LARGEST_SIGNIFICANCE_LEVEL)
+    if limited is not None:
+        st.button(
+            f"Set α to {format_number(limited, 4)}",
+            icon=":material/arrow_upward:",
+            key=key,
+            on_click=session.set_alpha,
+            kwargs={"significance_level": limited},
+        )

@@ -9,6 +9,7 @@ import streamlit as st
 from dashboard import loaders, session
 from dashboard.components.navigation import name_source, show_link
 from dashboard.loaders import Comparison, PairChoice
+from dashboard.loaders.scan import is_adapter
 from dashboard.wording import escape_markdown, format_code, format_noun
 from kslottery_core.errors import KSLotteryError
 from kslottery_core.progress import OnProgress, ProgressEvent
@@ -16,23 +17,36 @@ from kslottery_core.progress import OnProgress, ProgressEvent
 _REDRAW_SECONDS = 0.2
 
 
-def load_shown_comparison(*, on_pair_page: bool = False) -> Comparison | None:
-    """The comparison of the chosen pair. Without one, or when it cannot be opened, says what to do and returns None."""
+def find_shown_pair(*, on_pair_page: bool = False, all_weights: bool = False) -> PairChoice | None:
+    """The chosen pair, if it may be opened. Otherwise says what to do and returns None.
+
+    `all_weights`: more than the embedding will be read, which for a hub id is another thing to agree to.
+    """
     choice = loaders.resolve_choice(session.get_choice().pair)
     if choice is None:
-        _show_no_pair(on_pair_page)
+        show_no_pair(on_pair_page)
         return None
     downloads = loaders.list_downloads(choice)
-    if downloads and not session.is_download_allowed(choice):
-        _ask_before_download(choice, downloads)
+    if downloads and not session.is_download_allowed((choice, "all weights") if all_weights else choice):
+        _ask_before_download(choice, downloads, all_weights)
+        return None
+    return choice
+
+
+def load_shown_comparison(*, on_pair_page: bool = False) -> Comparison | None:
+    """The comparison of the chosen pair. Without one, or when it cannot be opened, says what to do and returns None."""
+    choice = find_shown_pair(on_pair_page=on_pair_page)
+    if choice is None:
         return None
     place = st.empty()
     try:
         with place.container(), st.spinner("Opening both checkpoints…"):
-            comparison = loaders.load_comparison(choice, _make_progress())
+            comparison = loaders.load_comparison(choice, make_row_progress())
     except KSLotteryError as problem:
         place.empty()
         st.error(escape_markdown(str(problem)))
+        if is_adapter(choice):
+            show_link("layers", "See which matrices this adapter changes")
         if not on_pair_page:
             show_link("pair", "Choose another pair")
         return None
@@ -43,23 +57,25 @@ def load_shown_comparison(*, on_pair_page: bool = False) -> Comparison | None:
     return comparison
 
 
-def _ask_before_download(choice: PairChoice, downloads: tuple[str, ...]) -> None:
+def _ask_before_download(choice: PairChoice, downloads: tuple[str, ...], all_weights: bool) -> None:
     """A link must not make this computer download anything: only a click here does, or one on Compare."""
     names = " and ".join(format_code(name) for name in downloads)
+    files = "all its weights" if all_weights else "its embedding and tokenizer files"
     st.info(
         f"The address asks for {names}, which is no path on this computer. Going on looks it up on the Hugging Face "
-        "hub and downloads its embedding and tokenizer files, where they are not here already."
+        f"hub and downloads {files}, where they are not here already."
     )
     st.button(
-        "Fetch from the hub and compare",
+        "Fetch all weights from the hub" if all_weights else "Fetch from the hub and compare",
         icon=":material/download:",
         key="allow_download",
         on_click=session.allow_download,
-        args=(choice,),
+        args=((choice, "all weights") if all_weights else choice,),
     )
 
 
-def _make_progress() -> OnProgress:
+def make_row_progress() -> OnProgress:
+    """A bar for rows compared, drawn where the page is at present."""
     bar = st.empty()
     last_drawn = 0.0
 
@@ -76,7 +92,8 @@ def _make_progress() -> OnProgress:
     return show
 
 
-def _show_no_pair(on_pair_page: bool) -> None:
+def show_no_pair(on_pair_page: bool = False) -> None:
+    """What a pair is and the way to choose one."""
     if session.get_choice().pair.before or session.get_choice().pair.after:
         st.info("Only one checkpoint is given. A comparison needs the model as it was before tuning and the tuned one.")
     else:
@@ -91,8 +108,12 @@ def _show_no_pair(on_pair_page: bool) -> None:
 def show_pair_line(comparison: Comparison) -> None:
     """One line that says which pair the numbers below belong to."""
     pair = comparison.pair
-    if loaders.is_demo(comparison.choice):
-        names = "the bundled demo"
-    else:
-        names = escape_markdown(f"{name_source(pair.before.source)} → {name_source(pair.after.source)}")
-    st.caption(f"Pair: {names}, {format_noun(pair.vocabulary_size, 'token')}, width {pair.width:,}")
+    tokens = format_noun(pair.vocabulary_size, "token")
+    st.caption(f"Pair: {name_pair(comparison.choice)}, {tokens}, width {pair.width:,}")
+
+
+def name_pair(choice: PairChoice) -> str:
+    """Both sides by the ends of their names, as Markdown."""
+    if loaders.is_demo(choice):
+        return "the bundled demo"
+    return escape_markdown(f"{name_source(choice.before or '')} → {name_source(choice.after or '')}")

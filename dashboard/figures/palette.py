@@ -11,6 +11,9 @@ NEUTRAL = "#8A8F98"
 MARK = "#CC79A7"
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8F98")
 
+SEQUENTIAL = "Viridis"
+"""For amounts: rises evenly in lightness, is told apart with every common colour blindness, and holds no grey."""
+
 GRID = "rgba(138, 143, 152, 0.25)"
 
 

@@ -53,11 +53,14 @@ def summarise_ticket(
     )
 
 
+def limit_level(level: float | None, least: float, largest: float) -> float | None:
+    """An alpha from `least` to `largest` that is not below `level`, in four digits; None when there is none."""
+    return None if level is None or level >= largest else min(largest, max(least, round_up(level)))
+
+
 def find_least_level(curve: TicketCurve, least: float, largest: float) -> float | None:
     """The least alpha from `least` to `largest` that gives a ticket, in four digits; None when none does."""
-    if not len(curve.significance_levels) or curve.significance_levels[0] >= largest:
-        return None
-    return min(largest, max(least, round_up(float(curve.significance_levels[0]))))
+    return limit_level(float(next(iter(curve.significance_levels), largest)), least, largest)
 
 
 @dataclass(frozen=True)

@@ -64,8 +64,8 @@ def summarise_result(result: KSResult, least_count: int | None) -> StatisticHist
     return summarise_statistics(result.histogram, result.vocabulary_size - result.changed_count, least_count)
 
 
-def statistic_histogram_figure(summary: StatisticHistogram) -> go.Figure:
-    """Bars of tokens over D on a log axis; winners in their own colour, the threshold as a dashed line."""
+def statistic_histogram_figure(summary: StatisticHistogram, units: str = "tokens") -> go.Figure:
+    """Bars of tokens (or other `units`) over D on a log axis; winners coloured, the threshold as a dashed line."""
     figure = go.Figure()
     starts, ends = summary.edges[:-1], summary.edges[1:]
     labels = [f"D from {max(start, 0):.4g} to below {end:.4g}" for start, end in zip(starts, ends, strict=True)]
@@ -79,7 +79,7 @@ def statistic_histogram_figure(summary: StatisticHistogram) -> go.Figure:
             name=name,
             marker={"color": colour, "line": {"width": 0}},
             customdata=[label for label, keep in zip(labels, shown, strict=True) if keep],
-            hovertemplate="%{customdata}<br>%{y:,} tokens<extra>" + name + "</extra>",
+            hovertemplate="%{customdata}<br>%{y:,} " + units + "<extra>" + name + "</extra>",
         )
     if summary.threshold is not None:
         has_room = summary.threshold < 0.6 * summary.edges[-1]
@@ -96,7 +96,7 @@ def statistic_histogram_figure(summary: StatisticHistogram) -> go.Figure:
     style_figure(
         figure,
         x_title="D, largest gap between the distributions (0 to 1)",
-        y_title="Tokens (log scale)",
+        y_title=f"{units.capitalize()} (log scale)",
         barmode="overlay",
         bargap=0,
     )

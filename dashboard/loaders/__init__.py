@@ -129,7 +129,7 @@ def _sign(pair: EmbeddingPair) -> str:
 
 
 @st.cache_resource(show_spinner=False)
-def _load_shelf() -> ResultShelf:
+def _load_shelf() -> ResultShelf[KSResult]:
     return ResultShelf()
 
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar
 
-if TYPE_CHECKING:
-    from kslottery_core.ks import KSResult
+Result = TypeVar("Result")
 
 _KEPT_COMPARISONS = 6
 
 
-class ResultShelf:
-    """The last few results, shared by all sessions; a pair that one session computes is not computed by another."""
+class ResultShelf(Generic[Result]):
+    """The last few results, shared by all sessions; what one session computes is not computed by another."""
 
     def __init__(self) -> None:
-        self._results: OrderedDict[str, KSResult] = OrderedDict()
+        self._results: OrderedDict[str, Result] = OrderedDict()
         self._locks: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
 
@@ -25,14 +24,14 @@ class ResultShelf:
         with self._guard:
             return self._locks.setdefault(key, threading.Lock())
 
-    def get(self, key: str) -> KSResult | None:
+    def get(self, key: str) -> Result | None:
         """The result of `key`, if it is still here."""
         with self._guard:
             if key in self._results:
                 self._results.move_to_end(key)
             return self._results.get(key)
 
-    def put(self, key: str, result: KSResult) -> None:
+    def put(self, key: str, result: Result) -> None:
         """Keep a result; the one that was not looked at for longest makes room."""
         with self._guard:
             self._results[key] = result

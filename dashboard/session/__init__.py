@@ -7,7 +7,7 @@ may still carry an address from before the last click, and reading that would un
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,8 @@ from dashboard.session.choice import (
     LEAST_SIGNIFICANCE_LEVEL,
     SEARCH_MODES,
     Choice,
+    ScanView,
+    SeriesView,
     TokenFilter,
 )
 from dashboard.wording import escape_markdown
@@ -30,6 +32,8 @@ __all__ = [
     "LEAST_SIGNIFICANCE_LEVEL",
     "SEARCH_MODES",
     "Choice",
+    "ScanView",
+    "SeriesView",
     "TokenFilter",
     "allow_download",
     "build_address",
@@ -46,6 +50,8 @@ __all__ = [
     "set_measure",
     "set_pair",
     "set_run",
+    "set_scan_view",
+    "set_series_view",
     "set_token_filter",
     "set_tokens",
     "write_address",
@@ -65,9 +71,7 @@ def get_choice() -> Choice:
 
 def set_pair(pair: PairChoice) -> None:
     """Choose two checkpoints; tokens picked from another pair are dropped, since ids mean other tokens there."""
-    choice = get_choice()
-    if pair != choice.pair:
-        st.session_state[_STATE] = replace(choice, pair=pair, token_ids=(), previous_alpha=None)
+    st.session_state[_STATE] = get_choice().turn_to(pair)
 
 
 def set_alpha(**changes: Any) -> None:
@@ -103,14 +107,26 @@ def set_measure(measure: str) -> None:
     st.session_state[_STATE] = replace(get_choice(), measure=measure)
 
 
-def allow_download(pair: PairChoice) -> None:
-    """Let this pair be fetched from the hub in this session; an address alone never does."""
-    st.session_state[_DOWNLOADS] = {*st.session_state.get(_DOWNLOADS, ()), pair}
+def set_scan_view(**changes: Any) -> None:
+    """Change parts of what the Layers page shows (fields of `ScanView`)."""
+    choice = get_choice()
+    st.session_state[_STATE] = replace(choice, scan=replace(choice.scan, **changes))
 
 
-def is_download_allowed(pair: PairChoice) -> bool:
-    """Whether the person has asked for this pair by a click in this session."""
-    return pair in st.session_state.get(_DOWNLOADS, ())
+def set_series_view(**changes: Any) -> None:
+    """Change parts of what the Checkpoints page shows (fields of `SeriesView`)."""
+    choice = get_choice()
+    st.session_state[_STATE] = replace(choice, series=replace(choice.series, **changes))
+
+
+def allow_download(wanted: Hashable) -> None:
+    """Let this be fetched from the hub in this session, a pair or what else a page names; an address never does."""
+    st.session_state[_DOWNLOADS] = {*st.session_state.get(_DOWNLOADS, ()), wanted}
+
+
+def is_download_allowed(wanted: Hashable) -> bool:
+    """Whether the person has asked for this by a click in this session."""
+    return wanted in st.session_state.get(_DOWNLOADS, ())
 
 
 def restore_choice(page: str) -> None:

@@ -11,7 +11,15 @@ from dashboard.session.choice import (
     LEAST_SIGNIFICANCE_LEVEL,
     SEARCH_MODES,
     Choice,
+    ScanView,
+    SeriesView,
     TokenFilter,
+)
+from dashboard.session.page_address import (
+    build_scan_address,
+    build_series_address,
+    read_scan_address,
+    read_series_address,
 )
 from dashboard.wording import KIND_NAMES, shorten
 from kslottery_core.ks import P_VALUE_METHODS
@@ -40,10 +48,14 @@ def build_address(choice: Choice, page: str) -> dict[str, str]:
             chosen = getattr(value, field_name)
             if chosen not in (None, getattr(default, field_name)):
                 address[parameter] = f"{chosen:.6g}" if isinstance(chosen, float) else str(chosen)
-    if page == "tokens" and choice.token_ids:
+    if page in ("tokens", "checkpoints") and choice.token_ids:
         address["tokens"] = ",".join(str(token_id) for token_id in choice.token_ids[:_MOST_TOKENS_IN_ADDRESS])
     if page == "tokens":
         address |= _build_filter_address(choice.token_filter)
+    if page == "layers":
+        address |= build_scan_address(choice.scan)
+    if page == "checkpoints":
+        address |= build_series_address(choice.series)
     if page == "runs" and choice.run_id:
         address["run"] = choice.run_id
     if page == "compare" and choice.compared_runs:
@@ -71,9 +83,7 @@ def read_address(address: dict[str, str], choice: Choice) -> tuple[Choice, tuple
     pair_names = {parameter: field_name for field_name, parameter in _ADDRESS_FIELDS["pair"].items()}
     pair_values = {pair_names[name]: text for name, text in address.items() if name in pair_names and text.strip()}
     if pair_values:
-        pair = PairChoice(**pair_values)
-        if pair != choice.pair:
-            choice = replace(choice, pair=pair, token_ids=(), previous_alpha=None)
+        choice = choice.turn_to(PairChoice(**pair_values))
     alpha = choice.alpha
     if "alpha" in address:
         level = read_level(address["alpha"])
@@ -110,7 +120,10 @@ def read_address(address: dict[str, str], choice: Choice) -> tuple[Choice, tuple
             choice, token_ids=tuple(dict.fromkeys(token_id for token_id in ids.values() if token_id is not None))
         )
     wanted, wrong_filters = _read_filter(address, choice.token_filter)
-    choice, problems = replace(choice, token_filter=wanted), [*problems, *wrong_filters]
+    scan, wrong_scan = read_scan_address(address, choice.scan)
+    series, wrong_series = read_series_address(address, choice.series)
+    choice = replace(choice, token_filter=wanted, scan=scan, series=series)
+    problems = [*problems, *wrong_filters, *wrong_scan, *wrong_series]
     if address.get("run"):
         choice = replace(choice, run_id=address["run"])
     if "runs" in address:
@@ -159,10 +172,12 @@ def forget_addressed(choice: Choice, page: str, address: dict[str, str]) -> Choi
     """Put what the address of `page` would hold back to its defaults: what it leaves out had its default then."""
     names_pair = not address.keys().isdisjoint(_ADDRESS_FIELDS["pair"].values())
     if not names_pair and choice.pair != PairChoice():
-        choice = replace(choice, pair=PairChoice(), token_ids=())
+        choice = choice.turn_to(PairChoice())
     choice = replace(choice, alpha=AlphaChoice(), previous_alpha=None)
     cleared: dict[str, Any] = {
         "tokens": {"token_ids": (), "token_filter": TokenFilter()},
+        "layers": {"scan": ScanView()},
+        "checkpoints": {"token_ids": (), "series": SeriesView()},
         "runs": {"run_id": None},
         "compare": {"compared_runs": (), "measure": None},
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dashboard.loaders import AlphaChoice, PairChoice
 
@@ -24,6 +24,25 @@ class TokenFilter:
 
 
 @dataclass(frozen=True)
+class ScanView:
+    """Which scan is shown and how. `parameter` is the matrix shown in full, `measure` what the colours stand for."""
+
+    unit: str = "row"
+    pattern: str = "*"
+    measure: str = "share"
+    log_scale: bool = False
+    parameter: str | None = None
+
+
+@dataclass(frozen=True)
+class SeriesView:
+    """Which after checkpoints stand beside each other, by path or hub id, and how their steps are drawn."""
+
+    sources: tuple[str, ...] = ()
+    log_steps: bool = False
+
+
+@dataclass(frozen=True)
 class Choice:
     """Everything that an address restores. `previous_alpha` is not in the address: it is what alpha was last."""
 
@@ -35,3 +54,12 @@ class Choice:
     compared_runs: tuple[str, ...] = ()
     token_filter: TokenFilter = field(default_factory=TokenFilter)
     measure: str | None = None
+    scan: ScanView = field(default_factory=ScanView)
+    series: SeriesView = field(default_factory=SeriesView)
+
+    def turn_to(self, pair: PairChoice) -> Choice:
+        """Choose two checkpoints; what was picked inside another pair is dropped, since ids mean other tokens there."""
+        if pair == self.pair:
+            return self
+        scan = replace(self.scan, parameter=None)
+        return replace(self, pair=pair, token_ids=(), previous_alpha=None, scan=scan)

@@ -104,10 +104,11 @@ def _show_meaning(comparison: Comparison) -> None:
         icon=":material/info:",
     )
     alpha = session.get_choice().alpha
-    if alpha.correction == "none":
-        disagreement = describe_method_disagreement(comparison.result, alpha.significance_level)
-        if disagreement:
-            st.caption(escape_markdown(disagreement))
+    disagreement = describe_method_disagreement(
+        comparison.result, alpha.significance_level, alpha.correction, comparison.pair.tokens
+    )
+    if disagreement:
+        st.caption(escape_markdown(disagreement))
 
 
 def _show_ticket(comparison: Comparison, selection: SelectedTicket) -> None:

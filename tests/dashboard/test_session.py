@@ -4,6 +4,8 @@ from dashboard.loaders import AlphaChoice, PairChoice
 from dashboard.session import (
     SEARCH_MODES,
     Choice,
+    ScanView,
+    SeriesView,
     TokenFilter,
     build_address,
     forget_addressed,
@@ -19,6 +21,8 @@ FULL = Choice(
     compared_runs=("r1", "r2"),
     token_filter=TokenFilter("a,b=&#", "pattern", True, True, ("word", "unknown")),
     measure="chrF++, first line",
+    scan=ScanView("column", "*mlp*", "median", True, "model.layers.3.mlp.up_proj.weight"),
+    series=SeriesView(("/a/checkpoint-1", "org/b@v2"), True),
 )
 
 
@@ -27,6 +31,9 @@ FULL = Choice(
     [
         ("tokens", "token_ids"),
         ("tokens", "token_filter"),
+        ("layers", "scan"),
+        ("checkpoints", "series"),
+        ("checkpoints", "token_ids"),
         ("runs", "run_id"),
         ("compare", "compared_runs"),
         ("compare", "measure"),
@@ -48,9 +55,10 @@ def test_an_empty_address_changes_nothing():
     assert read_address({}, FULL) == (FULL, ())
 
 
-def test_another_pair_drops_the_tokens_of_the_old_one():
+def test_another_pair_drops_what_was_picked_inside_the_old_one():
     choice, _ = read_address({"before": "/c", "after": "/d"}, FULL)
     assert choice.token_ids == ()
+    assert choice.scan == ScanView("column", "*mlp*", "median", True, None)
 
 
 @pytest.mark.parametrize("alpha", ["much", "0", "1", "-1", "nan", "inf", "1e-13"])
@@ -72,6 +80,11 @@ def test_a_wrong_alpha_is_told_and_ignored(alpha):
         {"in": "titles"},
         {"kinds": "word,verb"},
         {"winners": "perhaps"},
+        {"unit": "diagonal"},
+        {"colour": "9" * 5000},
+        {"scale": "cubic"},
+        {"steps": "cubic"},
+        {"checkpoints": "\n".join(map(str, range(5000)))},
     ],
 )
 def test_unknown_words_in_the_address_are_told(address):
@@ -87,7 +100,7 @@ def test_the_usable_part_of_a_wrong_address_is_used():
     assert len(problems) == 1
 
 
-@pytest.mark.parametrize("page", ["pair", "tokens", "alpha", "runs", "compare"])
+@pytest.mark.parametrize("page", ["pair", "tokens", "alpha", "layers", "checkpoints", "runs", "compare"])
 def test_going_back_restores_the_defaults_that_an_address_leaves_out(page):
     then = Choice(pair=PairChoice("/a", "/b"))
     address = build_address(then, page)

@@ -1,0 +1,310 @@
+import json
+
+import pytest
+
+import kslottery_core.checkpoints
+import kslottery_core.scans
+from dashboard import loaders
+from dashboard.components import scan_control
+from dashboard.loaders import PairChoice
+from dashboard.loaders.scan import go_on_scanning, load_kept_scan, plan_scan
+from dashboard.views import layers
+from kslottery_core.errors import CheckpointError
+
+MATRICES = 9  # embedding, head and seven matrices of the one layer
+
+
+def read_metrics(app):
+    return {metric.label: metric.value for metric in app.metric}
+
+
+def read_texts(app):
+    kinds = ("markdown", "caption", "info", "warning", "error", "subheader", "title")
+    return "\n".join(str(element.value) for kind in kinds for element in app.get(kind))
+
+
+def read_button(app):
+    return app.button(key="scan_button").label
+
+
+@pytest.fixture
+def choice(pair_folder):
+    return PairChoice(str(pair_folder / "before"), str(pair_folder / "after"))
+
+
+@pytest.fixture
+def scanned(open_app):
+    """The page after the whole model was scanned."""
+    app = open_app("layers")
+    app.button(key="scan_button").click().run()
+    return app
+
+
+@pytest.fixture
+def refuse_to_scan(monkeypatch):
+    def refuse(*args, **how):
+        raise AssertionError("a matrix would be compared again")
+
+    monkeypatch.setattr(kslottery_core.scans, "scan_parameters", refuse)
+
+
+@pytest.fixture
+def hold_scan(monkeypatch):
+    """The page believes a scan to be under way, but nothing is compared."""
+    monkeypatch.setattr(layers, "scan_on", lambda plan, bar: None)
+    monkeypatch.setattr(scan_control, "_DOUBLE_CLICK_SECONDS", 0.0)
+
+
+def write_weights(folder, change):
+    from safetensors.torch import load_file, save_file
+
+    weights = folder / "model.safetensors"
+    tensors = load_file(weights)
+    change(tensors)
+    save_file(tensors, weights, metadata={"format": "pt"})
+
+
+def test_the_page_without_a_pair_says_what_to_do(open_app):
+    assert "No pair is open yet" in open_app("layers", with_pair=False).info[0].value
+
+
+def test_a_pair_that_cannot_be_opened_is_one_sentence(open_app, tmp_path):
+    app = open_app("layers", after=str(tmp_path / "nowhere"))
+    assert len(app.error) == 1
+    assert "nowhere" in app.error[0].value
+
+
+def test_the_page_says_what_a_scan_costs_before_it_reads_a_row(open_app, home):
+    app = open_app("layers")
+    assert read_button(app) == "Scan the model"
+    # 2 x 64 rows of the embedding and the head, 4 square and 3 more matrices of width 32, float32, on both sides.
+    assert f"{MATRICES} matrices, up to {(2 * 64 * 32 + 7 * 32 * 32) * 4 * 2 / 1000:.3g} kB" in read_texts(app)
+    assert not (home / "scans").exists()
+    assert "Nothing has been scanned yet" in app.info[0].value
+
+
+def test_a_scan_is_shown_in_numbers_a_map_and_a_table(scanned):
+    metrics = read_metrics(scanned)
+    assert (metrics["Matrices compared"], metrics["Matrices changed"]) == (str(MATRICES), "1")
+    assert metrics["Rows tested"] == str(2 * 64 + 7 * 32)
+    table = scanned.dataframe[0].value
+    assert len(table) == MATRICES
+    embedding = table[table["Matrix"] == "model.embed_tokens.weight"].iloc[0]
+    assert embedding["Changed"] == 10
+    assert str(embedding["Winners"]) == metrics["Winning rows at α = 0.05"]
+    assert list(table[table["Changed"] == 0]["Note"].unique()) == ["unchanged"]
+    assert scanned.selectbox(key="scan_matrix").value == "model.embed_tokens.weight"
+    assert not [button for button in scanned.button if button.key == "scan_button"]
+
+
+def test_a_scan_is_kept_at_home_and_found_again(scanned, home, open_app, refuse_to_scan):
+    (folder,) = (home / "scans").iterdir()
+    assert json.loads((folder / "scan.json").read_text())["spec"]["unit"] == "row"
+    loaders.st.cache_resource.clear()  # as after a restart: only the disk remembers
+    assert read_metrics(open_app("layers")) == read_metrics(scanned)
+
+
+def test_alpha_changes_the_winners_without_another_scan(scanned, refuse_to_scan, go_to):
+    few = int(read_metrics(scanned)["Winning rows at α = 0.05"])
+    scanned.text_input(key="alpha_number").set_value("0.9").run()
+    many = int(read_metrics(scanned)["Winning rows at α = 0.9"])
+    assert many > few
+    go_to(scanned, "alpha")
+    scanned.text_input(key="alpha_number").set_value("0.05").run()
+    go_to(scanned, "layers")
+    assert int(read_metrics(scanned)["Winning rows at α = 0.05"]) == few
+
+
+def test_the_page_says_over_what_a_correction_is_made(scanned):
+    tests = read_metrics(scanned)["Rows tested"]
+    assert f"No correction for the {tests} tests" in read_texts(scanned)
+    scanned.selectbox(key="alpha_correction").set_value("holm").run()
+    assert f"Holm is applied within each matrix, not over all {tests} tests" in read_texts(scanned)
+    assert "p is not calibrated" in read_texts(scanned)
+
+
+def test_an_interrupted_scan_goes_on_where_it_stopped(choice, open_app, monkeypatch):
+    plan = plan_scan(choice, "row", "*")
+    for done in (1, 2, 3):  # no time at all is one matrix, so that even a slow one is done at last
+        go_on_scanning(plan, lambda event: None, 0.0)
+        assert len(load_kept_scan(plan).entries) == done
+    app = open_app("layers")
+    assert read_button(app) == "Go on"
+    assert f"3 of {MATRICES} matrices are done and kept; {MATRICES - 3} are left" in read_texts(app)
+    assert read_metrics(app)["Matrices compared"] == "3"
+    monkeypatch.setattr(scan_control, "_SLICE_SECONDS", 0.0)  # the page is then drawn after every matrix
+    app.button(key="scan_button").click().run()
+    assert read_metrics(app)["Matrices compared"] == str(MATRICES)
+
+
+def test_stop_and_leaving_the_page_end_a_scan(open_app, hold_scan, go_to):
+    app = open_app("layers")
+    app.button(key="scan_button").click().run()
+    assert read_button(app) == "Stop"
+    app.text_input(key="scan_pattern").set_value("").run()
+    assert read_button(app) == "Stop"  # another click on the page is no reason to stop
+    app.button(key="scan_button").click().run()
+    assert read_button(app) == "Scan the model"
+    app.button(key="scan_button").click().run()
+    go_to(app, "alpha")
+    go_to(app, "layers")
+    assert read_button(app) == "Scan the model"
+
+
+def test_a_name_pattern_narrows_the_scan_and_is_in_the_address(open_app):
+    app = open_app("layers")
+    app.text_input(key="scan_pattern").set_value("*mlp*").run()
+    assert "3 matrices" in read_texts(app)
+    assert app.query_params["matrices"] == "*mlp*"
+    app.button(key="scan_button").click().run()
+    assert read_metrics(app)["Matrices compared"] == "3"
+    assert "No matrix differs" in app.warning[0].value
+
+
+def test_a_pattern_that_matches_nothing_is_one_sentence_with_a_way_back(open_app):
+    app = open_app("layers", matrices="*convolution*")
+    assert len(app.error) == 1
+    assert "convolution" in app.error[0].value
+    assert app.text_input(key="scan_pattern").value == "*convolution*"
+    app.button(key="scan_all").click().run()
+    assert not app.error
+    assert read_button(app) == "Scan the model"
+
+
+def test_columns_are_another_scan(scanned):
+    scanned.segmented_control(key="scan_unit").set_value("column").run()
+    assert scanned.query_params["unit"] == "column"
+    assert read_button(scanned) == "Scan the model"
+    scanned.button(key="scan_button").click().run()
+    assert read_metrics(scanned)["Columns tested"] == str(9 * 32)
+
+
+def test_what_is_shown_is_in_the_address_and_comes_back(scanned, open_app):
+    scanned.selectbox(key="scan_measure").set_value("median").run()
+    scanned.toggle(key="scan_log").set_value(True).run()
+    scanned.selectbox(key="scan_matrix").set_value("lm_head.weight").run()
+    address = {name: scanned.query_params[name] for name in ("colour", "scale", "matrix")}
+    assert address == {"colour": "median", "scale": "log", "matrix": "lm_head.weight"}
+    again = open_app("layers", **address)
+    assert again.selectbox(key="scan_measure").value == "median"
+    assert again.toggle(key="scan_log").value
+    assert again.selectbox(key="scan_matrix").value == "lm_head.weight"
+    assert "All 64 rows are the same" in read_texts(again)
+
+
+@pytest.mark.parametrize("address", [{"unit": "diagonal"}, {"colour": "red"}, {"scale": "cubic"}])
+def test_a_wrong_word_in_the_address_is_told(open_app, address):
+    app = open_app("layers", **address)
+    assert next(iter(address.values())) in app.warning[0].value
+    assert read_button(app) == "Scan the model"
+
+
+def test_a_matrix_that_is_not_there_is_told_and_another_shown(scanned, open_app):
+    app = open_app("layers", matrix="model.layers.77.x")
+    assert "No matrix compared here is called `model.layers.77.x`" in read_texts(app)
+    assert app.selectbox(key="scan_matrix").value == "model.embed_tokens.weight"
+
+
+def test_the_same_checkpoint_twice_is_explained(open_app, pair_folder):
+    app = open_app("layers", after=str(pair_folder / "before"))
+    app.button(key="scan_button").click().run()
+    assert "No matrix differs" in app.warning[0].value
+
+
+def test_no_winner_leads_to_the_least_alpha_that_gives_one(scanned):
+    scanned.text_input(key="alpha_number").set_value("1e-12").run()
+    scanned.selectbox(key="alpha_correction").set_value("bonferroni").run()
+    assert "Nothing wins at this α" in read_texts(scanned)
+    scanned.button(key="colour_by_largest").click().run()
+    assert scanned.query_params["colour"] == "largest"
+    scanned.button(key="raise_scan_alpha").click().run()
+    assert int(next(value for label, value in read_metrics(scanned).items() if label.startswith("Winning"))) >= 1
+
+
+def test_a_matrix_that_cannot_be_compared_is_in_the_table_with_its_reason(open_app, pair_folder, tmp_path):
+    import shutil
+
+    shutil.copytree(pair_folder / "after", tmp_path / "broken")
+    write_weights(tmp_path / "broken", lambda tensors: tensors["model.layers.0.mlp.up_proj.weight"].fill_(float("nan")))
+    app = open_app("layers", after=str(tmp_path / "broken"))
+    app.button(key="scan_button").click().run()
+    table = app.dataframe[0].value
+    (note,) = table[table["Matrix"] == "model.layers.0.mlp.up_proj.weight"]["Note"]
+    assert "Cannot be compared" in note
+    assert "NaN" in note
+    assert read_metrics(app)["Matrices compared"] == str(MATRICES - 1)
+
+
+def test_a_damaged_kept_scan_can_be_begun_anew(scanned, home, open_app):
+    (folder,) = (home / "scans").iterdir()
+    (folder / "parameters.jsonl").write_text("no record\n")
+    app = open_app("layers")
+    assert "scan anew" in app.error[0].value
+    app.button(key="scan_forget").click().run()
+    assert not app.error
+    assert read_button(app) == "Scan the model"
+
+
+@pytest.fixture
+def adapter(pair_folder, tmp_path):
+    """A LoRA adapter on one matrix of the before model."""
+    import torch
+    from safetensors.torch import save_file
+
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"]}
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text(
+        json.dumps(config | {"base_model_name_or_path": str(pair_folder / "before")})
+    )
+    name = "base_model.model.model.layers.0.self_attn.q_proj.lora_{}.weight"
+    factors = {name.format("A"): torch.full((2, 32), 0.5), name.format("B"): torch.full((32, 2), 0.5)}
+    save_file(factors, tmp_path / "adapter" / "adapter_model.safetensors")
+    return tmp_path / "adapter"
+
+
+def test_a_lora_adapter_can_be_the_after_side(open_app, adapter):
+    app = open_app("layers", after=str(adapter))
+    app.button(key="scan_button").click().run()
+    table = app.dataframe[0].value
+    assert list(table[table["Changed"] > 0]["Matrix"]) == ["model.layers.0.self_attn.q_proj.weight"]
+
+
+@pytest.mark.parametrize("page", ["pair", "alpha"])
+def test_an_adapter_without_embedding_rows_leads_to_the_layers(open_app, adapter, page):
+    app = open_app(page, after=str(adapter))
+    assert len(app.error) == 1
+    links = [link.proto.label for link in app.get("page_link")]
+    assert "See which matrices this adapter changes" in links
+
+
+def test_an_address_downloads_no_weights_without_a_click(open_app, monkeypatch):
+    asked = []
+
+    def open_pair(before, after, **how):
+        asked.append((before, after))
+        raise CheckpointError("no hub in tests.")
+
+    monkeypatch.setattr(kslottery_core.checkpoints, "open_parameter_pair", open_pair)
+    monkeypatch.setattr(kslottery_core.checkpoints, "open_pair", open_pair)
+    app = open_app("pair", before="org/x", after="org/y")
+    app.button(key="allow_download").click().run()
+    asked.clear()
+    app = open_app("layers", before="org/x", after="org/y")
+    assert asked == []
+    assert "all its weights" in app.info[0].value
+    app.button(key="allow_download").click().run()
+    assert asked == [("org/x", "org/y")]
+    assert "no hub in tests" in app.error[0].value
+
+
+def test_the_permission_for_the_embedding_is_none_for_all_weights(open_app, monkeypatch, go_to):
+    def open_pair(before, after, **how):
+        raise CheckpointError("no hub in tests.")
+
+    monkeypatch.setattr(kslottery_core.checkpoints, "open_parameter_pair", open_pair)
+    monkeypatch.setattr(kslottery_core.checkpoints, "open_pair", open_pair)
+    app = open_app("pair", before="org/x", after="org/y")
+    app.button(key="allow_download").click().run()
+    go_to(app, "layers")
+    assert not app.error
+    assert app.button(key="allow_download")
