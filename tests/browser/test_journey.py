@@ -174,3 +174,26 @@ def test_a_wrong_path_is_one_sentence_in_the_page_and_what_was_typed_stays(serve
     assert "/no/such/folder" in page.get_by_test_id("stAlert").first.inner_text()
     assert page.get_by_test_id("stException").count() == 0
     assert "/no/such/folder" in page.url.replace("%2F", "/")
+
+
+def test_a_newcomer_scans_the_layers_and_compares_the_series_of_the_demo(server, page):
+    page.goto(f"{server.address}/layers")
+    page.get_by_role("heading", name="Do other matrices move?").wait_for()
+    page.get_by_role("button", name="Scan the model").click()
+    page.get_by_role("heading", name="Layer by matrix").wait_for()
+    page.get_by_role("button", name="All matrices as CSV").wait_for()
+    wait_until_still(page)
+    expected = load_ticket(DEMO_PATH / "ticket.json")
+    assert read_metric(page, "Matrices compared") == "30"
+    assert read_metric(page, "Matrices changed") == "1"
+    assert read_metric(page, "Winning rows") == str(expected.size)
+
+    page.get_by_role("link", name="Checkpoints", exact=True).click()
+    page.get_by_role("heading", name="Do the same tokens win again?").wait_for()
+    page.get_by_role("button", name="demo").click()
+    page.get_by_role("heading", name="Winners in each checkpoint").wait_for()
+    page.get_by_role("heading", name="The numbers").wait_for()
+    wait_until_still(page)
+    assert read_metric(page, "Tokens winning in all 5") == "3"
+    assert page.get_by_test_id("stPlotlyChart").count() == 3
+    assert page.get_by_test_id("stException").count() == 0
