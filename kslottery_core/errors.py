@@ -21,6 +21,10 @@ class KSInputError(KSLotteryError):
     """Two matrices cannot be tested: shapes, values or the device are wrong."""
 
 
+class KSDeviceError(KSInputError):
+    """The device is not there or has no room; the matrices may be fine, and another device may take them."""
+
+
 class TicketError(KSLotteryError):
     """A ticket cannot be selected, read or applied to this model."""
 

@@ -212,7 +212,7 @@ def _show_growth(shown: _Shown, tokens: pd.DataFrame) -> None:
         shown.steps,
         shown.comparison.groups,
         [names[token_id] for token_id in followed],
-        found.growth(followed),
+        found.get_statistics(followed),
         shown.selection.thresholds,
     )
     st.plotly_chart(

@@ -172,9 +172,9 @@ class _Peers:
             equal = int((counts[:compared] == self.counts[:compared]).sum())
             if p_values is not None and self.p_values is not None:
                 expected = self.p_values[:compared]
+                known = ~np.isnan(expected)
                 with np.errstate(divide="ignore", invalid="ignore"):
-                    errors = np.abs(p_values[:compared] / expected - 1)
-                known = np.isfinite(errors)
+                    errors = np.where(p_values[:compared] == expected, 0.0, np.abs(p_values[:compared] / expected - 1))
                 error = float(errors[known].max()) if known.any() else None
         scale = self._settings.rows / rows
         return KSTiming(
@@ -238,7 +238,7 @@ def _list_own_calls(
             settings.rows,
         )
     )
-    if binned_path.is_worthwhile(binned_path.LEAST_ENTRIES, settings.width):
+    if binned_path.explain_missing() is None:
         calls.append(time_counts("binned path (numba)", sweep(binned_path, settings.rows), "cpu", settings.rows))
     calls.append(time_counts("sorted path (NumPy alone)", sweep(numpy_path, few), "cpu", few))
     calls.append(time_counts("torch path on the CPU", lambda: _count_with_torch(before[:few], after[:few]), "cpu", few))

@@ -87,7 +87,7 @@ def _list_paths(device: str) -> dict[str, Callable]:
         return call
 
     paths = {"sorted path (NumPy alone)": sweep(numpy_path)}
-    if binned_path.is_worthwhile(binned_path.LEAST_ENTRIES, 1):
+    if binned_path.explain_missing() is None:
         paths["binned path (numba)"] = sweep(binned_path)
     if device != "cpu":
         paths["compute_ks on the device"] = lambda before, after: compute_ks(before, after, device)

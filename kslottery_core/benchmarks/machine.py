@@ -1,12 +1,13 @@
 """Where a measurement was made: processor, cores, memory, device and versions."""
 
+import datetime
 import importlib.metadata
 import os
 import platform
 from pathlib import Path
 from typing import Any
 
-LIBRARIES = ("kslottery", "numpy", "numba", "scipy", "torch", "triton", "alibi-detect")
+LIBRARIES = ("kslottery", "numpy", "numba", "scipy", "torch", "transformers", "peft", "triton", "alibi-detect")
 
 
 def describe_machine() -> dict[str, Any]:
@@ -15,6 +16,7 @@ def describe_machine() -> dict[str, Any]:
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _read_processor(),
         "cores": cores,

@@ -131,7 +131,7 @@ def _format_tokens(found: "KSSeries", labels: Sequence[str], top: int) -> str:
     if len(order) > MOST_COLUMNS:
         order = [order[at] for at in np.linspace(0, len(order) - 1, MOST_COLUMNS).round().astype(int)]
     token_ids = np.lexsort((np.arange(len(measure)), -measure))[:top]
-    statistics = found.growth(token_ids)
+    statistics = found.get_statistics(token_ids)
     rows = [
         (
             labels[i],

@@ -270,10 +270,7 @@ def compare_row(before: Any, prepared: Any, after: Any, sums: Any) -> int:
 
 @_compile()
 def compare_16_bit(before: Any, afters: Any, is_half: bool, infinity: Any, flags: Any, counts: Any, sums: Any) -> None:
-    """Compare bit patterns `before` (R, d) uint16 with `afters` (A, R, d).
-
-    Fills `flags` and `counts` (A, R) and, where rows differ, `sums` (A, R, 7) as `shifts.compute_sums` lays them out.
-    """
+    """Compare bit patterns (R, d) uint16 with (A, R, d); fill flags and counts (A, R), sums (A, R, 7) if CHANGED."""
     width = before.shape[1]
     pattern_before, pattern_after = np.empty(width, np.uint32), np.empty(width, np.uint32)
     x, y = pattern_before.view(np.float32), pattern_after.view(np.float32)

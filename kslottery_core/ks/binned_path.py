@@ -11,7 +11,8 @@ The same loop collects the sums behind the shifts, so a row is read into the cac
 is optional: without it `numpy_path` does everything.
 """
 
-import importlib.util
+import importlib
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,8 +31,20 @@ BLOCK_ENTRIES = 2**21
 
 
 def is_worthwhile(rows: int, width: int) -> bool:
-    """Whether V rows of width d are binned: numba is there and the work pays for loading it."""
-    return rows * width >= LEAST_ENTRIES and importlib.util.find_spec("numba") is not None
+    """Whether the work on V rows of width d pays for loading the compiled loops."""
+    return rows * width >= LEAST_ENTRIES
+
+
+@cache
+def explain_missing() -> str | None:
+    """Why the loops cannot be loaded, None if they can: numba is optional, and particular about NumPy's version."""
+    try:
+        importlib.import_module("kslottery_core.ks.binned_loops")
+    except Exception as problem:  # an unfit numba or llvmlite fails in many ways
+        return (
+            f"numba cannot be loaded ({type(problem).__name__}: {problem}); every row was sorted, which takes longer."
+        )
+    return None
 
 
 def compute_block_rows(width: int) -> int:
@@ -80,7 +93,8 @@ def compare_block(findings: Findings, start: int, before: "torch.Tensor", afters
         unsettled = np.flatnonzero(flags[side] & loops.UNSETTLED)
         if unsettled.size:
             counts[side, unsettled] = _sort_rows(bits[unsettled], after_bits[side][unsettled])
-        _write(found, start, flags[side] & loops.CHANGED != 0, counts[side], sums[side], before.shape[1])
+        changed = flags[side] & ~np.uint8(loops.UNSETTLED) == loops.CHANGED  # a bad row has no sums
+        _write(found, start, changed, counts[side], sums[side], before.shape[1])
 
 
 def _stack(sides: list[np.ndarray]) -> np.ndarray:

@@ -20,18 +20,35 @@ class CPUSweep:
     def __init__(self, rows: int, width: int, afters: int, path: "ModuleType | None" = None) -> None:
         """`path` is `binned_path` or `numpy_path`; None chooses the faster one."""
         self.findings = Findings.create(rows, afters)
-        path = path or (binned_path if binned_path.is_worthwhile(rows * afters, width) else numpy_path)
-        self._compare_block = path.compare_block
-        self._step = path.compute_block_rows(width)
+        chosen = path or self._choose_path(rows * afters, width)
+        self._compare_block = chosen.compare_block
+        self._most_rows = chosen.compute_block_rows(width)
         self._threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(self._threads, initializer=_keep_denormals)
+
+    def _choose_path(self, rows: int, width: int) -> "ModuleType":
+        if not binned_path.is_worthwhile(rows, width):
+            return numpy_path
+        missing = binned_path.explain_missing()
+        if missing is None:
+            return binned_path
+        self.findings.notes.append(missing)
+        return numpy_path
 
     def take(self, start: int, before: "torch.Tensor", afters: "Sequence[torch.Tensor]") -> None:
         before, afters = before.cpu(), [after.cpu() for after in afters]
+        step = max(1, min(self._most_rows, -(-len(before) // self._threads)))
 
         def compare(at: int) -> None:
-            stop = at + self._step
+            stop = at + step
             self._compare_block(self.findings, start + at, before[at:stop], [after[at:stop] for after in afters])
 
-        with ThreadPoolExecutor(self._threads) as pool:
-            for _ in pool.map(compare, range(0, len(before), self._step)):
-                pass
+        for _ in self._pool.map(compare, range(0, len(before), step)):
+            pass
+
+
+def _keep_denormals() -> None:
+    """A thread inherits whether denormal numbers count as zero, which would make different values equal."""
+    import torch
+
+    torch.set_flush_denormal(False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from kslottery_core.errors import KSInputError
+from kslottery_core.errors import KSDeviceError
 from kslottery_core.ks import torch_path, triton_path
 from kslottery_core.ks.sweep import Findings
 
@@ -80,7 +80,9 @@ class DeviceSweep:
         import torch
 
         if self._block_rows == 1:
-            raise KSInputError(f"{self._device} has no room for one row pair of width {self._width}; use --device cpu.")
+            raise KSDeviceError(
+                f"{self._device} has no room for one row pair of width {self._width}; use --device cpu."
+            )
         self._block_rows = max(1, min(self._block_rows or 1, rows_left) // 2)
         torch.cuda.empty_cache()
         self.findings.notes.append(f"The device ran out of memory; the block was halved to {self._block_rows} rows.")
@@ -123,6 +125,7 @@ class DeviceSweep:
             return by_torch.count(after, rows)
         try:
             counts = triton_path.count_block(before, after)
+            is_right = self._has_checked_kernel or _agree_on_first_rows(counts, before, after)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # whatever a compiler or a driver may say; the torch path needs neither
@@ -130,11 +133,9 @@ class DeviceSweep:
                 raise torch.OutOfMemoryError(str(error)) from error
             first_line = (str(error).strip().splitlines() or [""])[0]
             raise _KernelError(f"{type(error).__name__}: {first_line[:200]}") from error
-        if not self._has_checked_kernel:
-            reference = torch_path.count_block(before[:CHECKED_ROWS], after[:CHECKED_ROWS])
-            if not bool((counts[:CHECKED_ROWS] == reference).all()):
-                raise _KernelError("its counts were wrong on the first rows")
-            self._has_checked_kernel = True
+        if not is_right:
+            raise _KernelError("its counts were wrong on the first rows")
+        self._has_checked_kernel = True
         return counts
 
     def _write(self, start: int, finite_before: np.ndarray, found: list[_Found]) -> None:
@@ -146,6 +147,12 @@ class DeviceSweep:
                 comparison.counts[rows] = one.counts
                 comparison.changed[rows] = True
                 comparison.shifts.write_sums(rows, self._width, one.sums)
+
+
+def _agree_on_first_rows(counts: "torch.Tensor", before: "torch.Tensor", after: "torch.Tensor") -> bool:
+    """Whether the torch path finds the same; reading the answer also brings up an error of the launch."""
+    reference = torch_path.count_block(before[:CHECKED_ROWS], after[:CHECKED_ROWS])
+    return bool((counts[:CHECKED_ROWS] == reference).all())
 
 
 class _TorchCounter:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from kslottery_core.errors import KSInputError
+from kslottery_core.errors import KSDeviceError, KSInputError
 from kslottery_core.ks.cpu_sweep import CPUSweep
 from kslottery_core.ks.device_sweep import DeviceSweep
 from kslottery_core.ks.result import KSResult
@@ -72,9 +72,11 @@ def compute_ks(before: Any, after: Any, device: str = "auto", *, progress: OnPro
 def compute_several_ks(
     before: Any, afters: Sequence[Any], device: str = "auto", *, progress: OnProgress = ignore_progress
 ) -> tuple[KSResult, ...]:
-    """`compute_ks` of one before side against each of several after sides; the before rows are read once.
+    """`compute_ks` of one before side against each of several after sides.
 
-    Every result carries the seconds that all of them took together. Raises KSInputError as `compute_ks` does.
+    The before rows are read once, and binned (CPU) or sorted (torch path) once; the sorting path of the CPU and the
+    Triton kernel take each pair as a whole. Every result carries the seconds that all of them took together. Raises
+    KSInputError as `compute_ks` does.
     """
     started = time.perf_counter()
     if not afters:
@@ -102,6 +104,8 @@ def compute_several_ks(
         sweep.take(start, block_before, blocks_after)
         progress(ProgressEvent("ks", stop, rows))
     findings = sweep.findings
+    if any(isinstance(source, _ArraySource) for source in (source_before, *sources)):  # files say so by themselves
+        findings.notes += _describe_dtypes(source_before, sources)
     findings.raise_for_bad_rows()
     seconds = time.perf_counter() - started
     return tuple(
@@ -132,8 +136,18 @@ def choose_device(device: str) -> str:
     if kind == "cuda":
         available = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(number or 0) >= available:
-            raise KSInputError(f"device: {device!r} was asked for, found {available} CUDA device(s); use cpu or auto.")
+            raise KSDeviceError(f"device: {device!r} was asked for, found {available} CUDA device(s); use cpu or auto.")
     return device
+
+
+def _describe_dtypes(before: RowSource, afters: Sequence[RowSource]) -> list[str]:
+    names = [str(source.read_rows(0, 0).dtype).removeprefix("torch.") for source in (before, *afters)]
+    if len(set(names)) == 1:
+        return []
+    return [
+        f"Stored as {names[0]} before and {', '.join(names[1:])} after; compared after exact widening, so rounding to "
+        "the narrower type counts as a change."
+    ]
 
 
 def _describe_device(device: str) -> str:

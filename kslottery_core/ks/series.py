@@ -79,7 +79,7 @@ class KSSeries:
             return None
         return min(known), max(known)
 
-    def growth(self, token_ids: Sequence[int] | np.ndarray) -> np.ndarray:
+    def get_statistics(self, token_ids: Sequence[int] | np.ndarray) -> np.ndarray:
         """D of the given tokens in every checkpoint, float64 (A, n), in the order of the results.
 
         Raises KSInputError for an id outside 0 .. V - 1.

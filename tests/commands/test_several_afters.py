@@ -151,7 +151,7 @@ def test_out_writes_the_series_and_one_after_keeps_its_own_file(run, steps, tmp_
     )
     series = load_ks_series(tmp_path / "s.npz")
     assert series.steps == (30, 10, 20)
-    assert series.growth([1]).tolist() == [[0.95], [0.25], [0.5]]
+    assert series.get_statistics([1]).tolist() == [[0.95], [0.25], [0.5]]
     run("ks", *steps[:2], "--out", tmp_path / "one.npz")
     assert load_ks_result(tmp_path / "one.npz").counts[1] == 38
 

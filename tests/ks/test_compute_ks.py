@@ -268,3 +268,10 @@ def test_counts_on_a_gpu_equal_the_cpu(dtype):
     before = torch.randn(500, 777).to(dtype)
     after = (before + 0.1 * torch.randn(500, 777).to(dtype)).to(dtype)
     assert (compute_ks(before, after, "cuda").counts == compute_ks(before, after, "cpu").counts).all()
+
+
+def test_differing_dtypes_of_arrays_are_told():
+    before = torch.randn(3, 8)
+    (note,) = compute_ks(before.half(), before, "cpu").notes
+    assert note.startswith("Stored as float16 before and float32 after; compared after exact widening")
+    assert compute_ks(before, before + 1, "cpu").notes == ()

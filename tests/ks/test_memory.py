@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 BOUND_BYTES = 512 * 2**20
 ROWS, WIDTH = 256_000, 8_192
 CHANGED_ROWS = range(100_000, 103_000)
+SEED = 0
 
 # Measured in a process of its own, since a peak cannot be taken back. Anonymous memory alone counts: pages of a mapped
 # file are the page cache's, and the system takes them back when it needs them.
@@ -40,8 +42,9 @@ print(max(peaks) - start, len(peaks), *np.flatnonzero(result.counts))
 """
 
 
-def write_sparse(path: Path, filled_rows: range) -> None:
-    """A bfloat16 matrix of zeros that takes no room on the disk, but for rows whose first half is 1.0."""
+def write_sparse(path: Path, filled_rows: range, scale: float) -> None:
+    """A bfloat16 matrix of zeros that takes no room on the disk, but for rows of random numbers."""
+    generator = torch.Generator().manual_seed(SEED)
     size = ROWS * WIDTH * 2
     header = json.dumps({"w": {"dtype": "BF16", "shape": [ROWS, WIDTH], "data_offsets": [0, size]}}).encode()
     header += b" " * (-len(header) % 8)
@@ -50,14 +53,15 @@ def write_sparse(path: Path, filled_rows: range) -> None:
         begin = file.tell()
         for row in filled_rows:
             file.seek(begin + row * WIDTH * 2)
-            file.write(b"\x80\x3f" * (WIDTH // 2))
+            row_values = (torch.randn(WIDTH, generator=generator) * scale).bfloat16()
+            file.write(row_values.view(torch.int16).numpy().tobytes())
         file.truncate(begin + size)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from Linux's /proc")
 def test_two_files_of_four_gigabytes_are_compared_within_the_bound(tmp_path):
-    write_sparse(tmp_path / "before.safetensors", range(0))
-    write_sparse(tmp_path / "after.safetensors", CHANGED_ROWS)
+    write_sparse(tmp_path / "before.safetensors", CHANGED_ROWS, 0.02)
+    write_sparse(tmp_path / "after.safetensors", CHANGED_ROWS, 0.03)
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, str(tmp_path / "before.safetensors"), str(tmp_path / "after.safetensors")],
         capture_output=True,

@@ -95,16 +95,16 @@ def test_only_the_rows_that_all_have_are_compared(before):
 
 
 def test_growth_is_d_of_the_named_tokens_in_every_checkpoint(series):
-    growth = series.growth([3, 0, 1])
+    growth = series.get_statistics([3, 0, 1])
     assert growth.shape == (3, 3)
     for at, result in enumerate(series.results):
         np.testing.assert_array_equal(growth[at], result.statistics[[3, 0, 1]])
     assert (growth[:, 2] == 0).all()  # row 1 never moved
-    assert series.growth([]).shape == (3, 0)
+    assert series.get_statistics([]).shape == (3, 0)
     with pytest.raises(KSInputError, match="from 0 to 59, found 60"):
-        series.growth([60])
+        series.get_statistics([60])
     with pytest.raises(KSInputError, match="found -1"):
-        series.growth([-1])
+        series.get_statistics([-1])
 
 
 def test_growth_over_steps_is_the_last_d_minus_the_first(series):
