@@ -42,6 +42,8 @@ METHOD_NAMES = {
     "embedding": "Embedding tuning",
     "ticket": "Partial Tuning of a ticket",
     "transfer": "Partial Transfer of a ticket",
+    "lora": "LoRA",
+    "prefix": "Prefix tuning",
 }
 
 STATE_NAMES = {

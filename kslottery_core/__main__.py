@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from kslottery_core.commands import bench_commands, pair_commands, run_commands, scan_commands, store_commands
+from kslottery_core.commands import (
+    bench_commands,
+    corpus_commands,
+    export_command,
+    pair_commands,
+    run_commands,
+    scan_commands,
+    store_commands,
+    ticket_commands,
+)
 from kslottery_core.errors import KSLotteryError
 
 app = typer.Typer(
@@ -17,11 +26,12 @@ app = typer.Typer(
     help="Which few token embeddings of a language model matter: compare, select a ticket, tune it, score it.",
 )
 app.command()(pair_commands.ks)
-app.command()(pair_commands.ticket)
+app.command()(ticket_commands.ticket)
+app.command()(corpus_commands.corpus)
 app.command()(scan_commands.scan)
 app.command()(run_commands.tune)
 app.command()(run_commands.evaluate)
-app.command()(run_commands.export)
+app.command()(export_command.export)
 app.add_typer(store_commands.app, name="runs")
 app.add_typer(bench_commands.app, name="bench")
 

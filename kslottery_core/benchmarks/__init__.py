@@ -3,12 +3,16 @@
 from kslottery_core.benchmarks.ks_paths import KSBenchmark, KSBenchmarkSettings, benchmark_ks
 from kslottery_core.benchmarks.ks_scaling import ScalingBenchmark, benchmark_scaling
 from kslottery_core.benchmarks.machine import describe_machine
+from kslottery_core.benchmarks.tuning_paths import TuningBenchmark, TuningBenchmarkSettings, benchmark_tuning
 
 __all__ = [
     "KSBenchmark",
     "KSBenchmarkSettings",
     "ScalingBenchmark",
+    "TuningBenchmark",
+    "TuningBenchmarkSettings",
     "benchmark_ks",
     "benchmark_scaling",
+    "benchmark_tuning",
     "describe_machine",
 ]

@@ -1,7 +1,7 @@
 """A path or hub id becomes embedding rows that are read lazily, token strings, and a content fingerprint."""
 
 from kslottery_core.checkpoints.matrix import EmbeddingMatrix, count_parameters
-from kslottery_core.checkpoints.models import load_model, untie_head
+from kslottery_core.checkpoints.models import is_unmerged, load_model, untie_head
 from kslottery_core.checkpoints.opening import open_embedding
 from kslottery_core.checkpoints.pair import EmbeddingPair, open_pair
 from kslottery_core.checkpoints.parameter_opening import open_parameters
@@ -11,6 +11,7 @@ from kslottery_core.checkpoints.series import EmbeddingSeries, find_step, make_l
 from kslottery_core.checkpoints.sources import check_source, looks_like_hub_id
 from kslottery_core.checkpoints.ticket_folder import load_ticket_rows
 from kslottery_core.checkpoints.token_labels import TOKEN_KINDS, label_tokens
+from kslottery_core.checkpoints.tokenizer import load_tokenizer
 
 __all__ = [
     "TOKEN_KINDS",
@@ -23,9 +24,11 @@ __all__ = [
     "check_source",
     "count_parameters",
     "find_step",
+    "is_unmerged",
     "label_tokens",
     "load_model",
     "load_ticket_rows",
+    "load_tokenizer",
     "looks_like_hub_id",
     "make_labels",
     "open_embedding",

@@ -5,7 +5,7 @@ tensor is called `trainable_tokens_delta`), `modules_to_save` (a whole matrix), 
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kslottery_core.checkpoints.base_model import OpenBase, explain_base, resolve_base
 from kslottery_core.checkpoints.gguf_file import EMBEDDING as GGUF_EMBEDDING
@@ -17,7 +17,11 @@ from kslottery_core.checkpoints.weight_files import LocalFiles, WeightFiles, ope
 from kslottery_core.errors import CheckpointError
 from kslottery_core.records import load_json
 
+if TYPE_CHECKING:
+    import torch
+
 ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+REPLACED_ROWS = ("trainable_tokens_delta", "token_adapter.trainable_tokens_delta")
 WHOLE_MATRIX = ("modules_to_save.weight", "base_layer.weight", "weight")
 
 
@@ -80,6 +84,20 @@ def find_adapter_vocabulary(folder: Path, module: str) -> int | None:
     return None if weights is None or whole is None else weights.describe(whole).shape[0]
 
 
+def load_adapter_rows(source: str, folder: Path, base: EmbeddingMatrix) -> "tuple[list[int], torch.Tensor]":
+    """(token ids, rows) that the adapter replaces in the embedding of its base, in its own order.
+
+    Raises CheckpointError for an adapter that replaces none there.
+    """
+    module = base.parameter.removesuffix(".weight")
+    weights = open_adapter_weights(source, folder)
+    parts = {} if weights is None else _collect_parts(weights.names, module)
+    name = next((parts[ending] for ending in REPLACED_ROWS if ending in parts), None)
+    if weights is None or name is None:
+        raise CheckpointError(f"{source}: expected replaced rows of the input embedding {module!r}, found none.")
+    return read_token_indices(read_adapter_config(folder), module, source), read_whole(weights, name)
+
+
 def open_adapter_weights(source: str, folder: Path) -> WeightFiles | None:
     """The adapter's tensors, None when the folder holds none. Raises CheckpointError for a broken file."""
     files = LocalFiles(folder, source)
@@ -106,7 +124,7 @@ def _lay_over_base(
     if "lora_embedding_A" in parts and "lora_embedding_B" in parts:
         reader = _merge_lora(weights, parts, config, reader, module, source)
         done.append("a LoRA on the embedding")
-    for ending in ("trainable_tokens_delta", "token_adapter.trainable_tokens_delta"):
+    for ending in REPLACED_ROWS:
         if ending in parts:
             import torch
 

@@ -9,8 +9,9 @@ from kslottery_core.checkpoints.hub import HubFiles
 from kslottery_core.checkpoints.opening import DEEPEST_BASE
 from kslottery_core.checkpoints.quiet import keep_error_stream_quiet, keep_transformers_quiet
 from kslottery_core.checkpoints.sources import ADAPTER_CONFIG, Source, find_source
-from kslottery_core.checkpoints.ticket_folder import find_ticket_base, load_ticket_rows
+from kslottery_core.checkpoints.ticket_folder import changes_head, find_ticket_base, load_ticket_rows
 from kslottery_core.checkpoints.token_strings import list_tokenizer_files
+from kslottery_core.checkpoints.tokenizer import load_folder_tokenizer
 from kslottery_core.checkpoints.weight_files import LocalFiles, list_weight_files
 from kslottery_core.errors import CheckpointError
 
@@ -23,7 +24,10 @@ DTYPES = ("float32", "float16", "bfloat16", "auto")
 def load_model(
     source: str | Path, *, revision: str | None = None, dtype: str = "float32", device: str = "cpu"
 ) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
-    """Load model and tokenizer of a folder, GGUF, adapter (merged), tuned ticket (rows set, head untied) or hub id.
+    """Load model and tokenizer of a folder, GGUF, adapter (merged), tuned ticket (rows set) or hub id.
+
+    A tied head is untied for a ticket of input rows alone. A prefix cannot be merged: such an adapter comes as PEFT's
+    model around its base, which generates like any other (`is_unmerged` tells).
 
     `dtype` is "float32", "float16", "bfloat16" or "auto" (as stored). The model is in evaluation mode on `device`; a
     tokenizer without a padding token pads with its end token. No code from a checkpoint is run. Raises CheckpointError.
@@ -40,6 +44,11 @@ def load_model(
                 f"{source}: the model cannot be put on {device!r} ({_first_line(problem)})."
             ) from None
     return model.eval(), tokenizer
+
+
+def is_unmerged(model: Any) -> bool:
+    """Whether what `load_model` gave is a PEFT model around its base: a prefix, which is no change of weights."""
+    return hasattr(model, "active_peft_config")
 
 
 def untie_head(model: "PreTrainedModel") -> bool:
@@ -114,7 +123,7 @@ def _fetch_hub(found: Source) -> Path:
 def _load_folder(source: str, folder: Path, dtype: str, **options: Any) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM
 
-    tokenizer = _load_tokenizer(source, folder, **options)
+    tokenizer = load_folder_tokenizer(source, folder, **options)
     try:
         model = AutoModelForCausalLM.from_pretrained(
             str(folder), dtype=dtype, local_files_only=True, trust_remote_code=False, **options
@@ -125,20 +134,6 @@ def _load_folder(source: str, folder: Path, dtype: str, **options: Any) -> tuple
             f"{source}: transformers cannot load this causal language model ({_first_line(problem)})."
         ) from None
     return model, tokenizer
-
-
-def _load_tokenizer(source: str, folder: Path, **options: Any) -> Any:
-    from transformers import AutoTokenizer
-
-    if not options and not list_tokenizer_files(folder):
-        raise CheckpointError(
-            f"{source}: expected a tokenizer beside the model (tokenizer.json or another), found none; "
-            "copy the tokenizer files of the base model into the folder."
-        )
-    try:
-        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False, **options)
-    except Exception as problem:
-        raise CheckpointError(f"{source}: its tokenizer cannot be loaded ({_first_line(problem)}).") from None
 
 
 def _load_gguf(found: Source, path: Path, dtype: str) -> tuple[Any, Any]:
@@ -159,9 +154,15 @@ def _load_gguf(found: Source, path: Path, dtype: str) -> tuple[Any, Any]:
 
 def _load_base(folder: Path, base: tuple[str, str | None], dtype: str, depth: int) -> tuple[Any, Any]:
     try:
-        return _load(base[0], base[1], dtype, depth + 1)
+        model, tokenizer = _load(base[0], base[1], dtype, depth + 1)
     except CheckpointError as problem:
         raise explain_base(folder, base[0], problem) from None
+    if is_unmerged(model):
+        raise CheckpointError(
+            f"{folder}: expected a base whose weights can be changed, found {base[0]!r}, which is a prefix before a "
+            "model; name that model as the base."
+        )
+    return model, tokenizer
 
 
 def _load_adapter(found: Source, folder: Path, dtype: str, depth: int) -> tuple[Any, Any]:
@@ -174,12 +175,14 @@ def _load_adapter(found: Source, folder: Path, dtype: str, depth: int) -> tuple[
         rows = find_adapter_vocabulary(folder, module)
         if rows is not None and rows != embedding.weight.shape[0]:  # an adapter that came with added tokens
             model.resize_token_embeddings(rows, mean_resizing=False)
-        model = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+        model = PeftModel.from_pretrained(model, str(folder))
+        if not model.active_peft_config.is_prompt_learning:
+            model = model.merge_and_unload()
     except Exception as problem:
         raise CheckpointError(
             f"{found.text}: PEFT cannot load this adapter on its base ({_first_line(problem)})."
         ) from None
-    return model, _load_tokenizer(found.text, folder) if list_tokenizer_files(folder) else tokenizer
+    return model, load_folder_tokenizer(found.text, folder) if list_tokenizer_files(folder) else tokenizer
 
 
 def _load_ticket(found: Source, folder: Path, dtype: str, depth: int) -> tuple[Any, Any]:
@@ -187,7 +190,8 @@ def _load_ticket(found: Source, folder: Path, dtype: str, depth: int) -> tuple[A
 
     model, tokenizer = _load_base(folder, find_ticket_base(folder), dtype, depth)
     token_ids, rows = load_ticket_rows(folder)
-    untie_head(model)
+    if not changes_head(folder):
+        untie_head(model)
     weight = model.get_input_embeddings().weight
     if rows.shape != (len(token_ids), weight.shape[1]) or bool(
         (token_ids < 0).any() | (token_ids >= len(weight)).any()
@@ -198,7 +202,7 @@ def _load_ticket(found: Source, folder: Path, dtype: str, depth: int) -> tuple[A
         )
     with torch.no_grad():
         weight[token_ids] = rows.to(weight.dtype)
-    return model, _load_tokenizer(found.text, folder) if list_tokenizer_files(folder) else tokenizer
+    return model, load_folder_tokenizer(found.text, folder) if list_tokenizer_files(folder) else tokenizer
 
 
 def _set_padding(tokenizer: Any, source: str) -> None:

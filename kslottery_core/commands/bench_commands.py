@@ -1,6 +1,8 @@
 """`bench`: ours beside its peers on this machine, in one run."""
 
 import json
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,11 +17,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Benchmarks, run by hand: ours beside its peers.")
 OutOption = Annotated[Path | None, typer.Option(help="Also write the figures to this .json file.")]
-
-
-@app.callback()
-def _callback() -> None:
-    """Keeps `ks` a subcommand while it is the only one."""
 
 
 @app.command()
@@ -44,9 +41,50 @@ def ks(
     benchmark = benchmark_ks(settings, lambda timing: typer.echo(f"  {timing.name}: {timing.seconds:.3g} s", err=True))
     _print_machine(benchmark.machine)
     typer.echo(_format_timings(benchmark))
+    typer.echo(f"Ours and the limit: the best of {repeats} calls after one unmeasured; peers: one call.")
     for timing in benchmark.timings:
         if timing.note:
             typer.echo(f"{timing.name}: {timing.note}.")
+    _write(benchmark.to_json(), out)
+
+
+@app.command()
+def tuning(
+    rows: Annotated[int, typer.Option(min=1, help="V, the rows of the embedding.")] = 32_000,
+    width: Annotated[int, typer.Option(min=1, help="d, the coordinates of a row.")] = 4_096,
+    batch_size: Annotated[int, typer.Option(min=1, help="B, texts in a step.")] = 8,
+    length: Annotated[int, typer.Option(min=1, help="T, tokens of a text.")] = 512,
+    ticket_size: Annotated[int, typer.Option(min=1, help="k, tokens of the ticket.")] = 18,
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    repeats: Annotated[int, typer.Option(min=1, help="Measured steps of each way; the best counts.")] = 5,
+    out: OutOption = None,
+) -> None:
+    """The embedding layer's forward and backward: our ticket, PEFT's TrainableTokens, the whole matrix trained."""
+    from kslottery_core.benchmarks import TuningBenchmarkSettings, benchmark_tuning
+
+    settings = TuningBenchmarkSettings(
+        rows, width, batch_size, length, ticket_size, dtype=dtype, device=device, repeats=repeats
+    )
+    typer.echo(f"{rows:,} rows of {width:,}, {batch_size} x {length} tokens, a ticket of {ticket_size}", err=True)
+    benchmark = benchmark_tuning(
+        settings, lambda timing: typer.echo(f"  {timing.name}: {timing.seconds:.3g} s", err=True)
+    )
+    _print_machine(benchmark.machine)
+    lines = [
+        [
+            timing.name,
+            f"{timing.seconds:.3g}",
+            f"{benchmark.compute_ratio(timing):,.3g}",
+            format_number(timing.peak_bytes and timing.peak_bytes / 2**20, ",.0f", " MB"),
+            f"{' x '.join(map(str, timing.largest_shape))} ({timing.largest_bytes / 2**20:,.0f} MB)",
+            f"{timing.trained_parameters:,}",
+            f"{timing.gradient_error:.1g}",
+        ]
+        for timing in benchmark.timings
+    ]
+    header = ("Way", "Seconds", "Times PEFT", "Peak memory", "Largest temporary", "Trained", "Gradient error")
+    typer.echo(format_table(header, lines))
     _write(benchmark.to_json(), out)
 
 
@@ -113,7 +151,8 @@ def _write(content: dict, out: Path | None) -> None:
         return
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        asked = {"command": shlex.join(["python", "-m", "kslottery_core", *sys.argv[1:]])}
+        out.write_text(json.dumps(asked | content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as problem:
         raise KSInputError(f"{out}: the figures cannot be written there ({problem}); choose another --out.") from None
     typer.echo(f"Wrote the figures to {out}.")

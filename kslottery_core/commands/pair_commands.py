@@ -1,6 +1,5 @@
-"""`ks` and `ticket`: checkpoints in, a comparison or a ticket out."""
+"""`ks`: checkpoints in, a comparison out."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,24 +8,11 @@ import typer
 from kslottery_core.commands.scan_commands import Unit, run_scan_command
 from kslottery_core.commands.series_report import describe_threshold, print_series
 from kslottery_core.commands.terminal import TerminalProgress, format_number, format_table
-from kslottery_core.errors import CheckpointError, KSInputError, TicketError
+from kslottery_core.errors import CheckpointError, KSInputError
 
 if TYPE_CHECKING:
     from kslottery_core.checkpoints import EmbeddingPair, EmbeddingSeries
     from kslottery_core.ks import KSResult
-    from kslottery_core.tickets import Ticket
-
-
-class Correction(StrEnum):
-    none = "none"
-    bonferroni = "bonferroni"
-    holm = "holm"
-    bh = "bh"
-
-
-class Threshold(StrEnum):
-    exact = "exact"
-    tau = "tau"
 
 
 BeforeArgument = Annotated[
@@ -91,7 +77,7 @@ def ks(
         _scan(before, after, out, device, alpha, parameter, unit or Unit.row, before_revision, revisions)
         return
     series = open_series(before, after, parameter=parameter, before_revision=before_revision, after_revisions=revisions)
-    labels = _label_rows(series, parameter, before_revision)
+    labels = label_rows(series, parameter, before_revision)
     if len(after) == 1:
         (pair,) = series.pairs
         with TerminalProgress() as progress:
@@ -144,7 +130,7 @@ def _scan(
     )
 
 
-def _label_rows(
+def label_rows(
     compared: "EmbeddingPair | EmbeddingSeries", parameter: str | None, before_revision: str | None
 ) -> tuple[str, ...]:
     """Token strings where a matrix has one row a token, as the output head too; other rows go by their number."""
@@ -197,70 +183,3 @@ def _print_summary(pair: "EmbeddingPair", result: "KSResult", labels: tuple[str,
     ]
     typer.echo("")
     typer.echo(format_table(("token", "id", "k", "D", "p", "L2 shift", "cosine", "mean shift"), rows))
-
-
-def ticket(
-    before: Annotated[str | None, typer.Argument(help="Checkpoint before tuning.", metavar="BEFORE")] = None,
-    after: Annotated[str | None, typer.Argument(help="Checkpoint after tuning.", metavar="AFTER")] = None,
-    alpha: AlphaOption = 0.05,
-    correction: Annotated[Correction, typer.Option(help="Correction for the number of tokens.")] = Correction.none,
-    threshold: Annotated[
-        Threshold, typer.Option(help="Exact p, or the paper's asymptotic tau(alpha) on D.")
-    ] = Threshold.exact,
-    top_k: Annotated[int | None, typer.Option(help="Take the k tokens of largest D instead of alpha.")] = None,
-    published: Annotated[
-        str | None, typer.Option(help="A published LLaMA-7B ticket instead of a pair: ca, es, ..., en-ca@0.5.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write ticket.json here.")] = None,
-    device: DeviceOption = "auto",
-    parameter: ParameterOption = None,
-    before_revision: BeforeRevisionOption = None,
-    after_revision: AfterRevisionOption = None,
-) -> None:
-    """Select the winning tokens of a pair as a ticket."""
-    from kslottery_core.checkpoints import open_pair
-    from kslottery_core.ks import check_significance_level, compute_pair_ks
-    from kslottery_core.tickets import (
-        describe_method_disagreement,
-        load_published_ticket,
-        save_ticket,
-        select_ticket,
-        select_top_k_ticket,
-    )
-
-    disagreement = None
-    if published is not None:
-        selected = load_published_ticket(published)
-    else:
-        if before is None or after is None:
-            raise TicketError("ticket: expected two checkpoints, BEFORE and AFTER (or --published NAME), found fewer.")
-        check_significance_level(alpha)
-        pair = open_pair(
-            before, after, parameter=parameter, before_revision=before_revision, after_revision=after_revision
-        )
-        with TerminalProgress() as progress:
-            result = compute_pair_ks(pair, device, progress)
-        labels = _label_rows(pair, parameter, before_revision)
-        if top_k is not None:
-            selected = select_top_k_ticket(result, top_k, tokens=labels)
-        else:
-            method = "exact" if threshold is Threshold.exact else "asymptotic"
-            selected = select_ticket(result, alpha, correction=correction.value, p_value_method=method, tokens=labels)
-            disagreement = describe_method_disagreement(result, alpha, correction.value, labels)
-    if out is not None:
-        save_ticket(selected, out)
-        typer.echo(f"Wrote a ticket of {selected.size:,} token{'s' if selected.size != 1 else ''} to {out}.")
-    _print_ticket(selected, disagreement)
-
-
-def _print_ticket(ticket: "Ticket", disagreement: str | None) -> None:
-    typer.echo(f"{ticket.size:,} of {ticket.vocabulary_size:,} tokens")
-    for note in (ticket.note, disagreement):
-        if note:
-            typer.echo(note)
-    labels = ticket.tokens or ("",) * ticket.size
-    shown = list(zip(ticket.token_ids, labels, strict=True))[:40]
-    for token_id, label in shown:
-        typer.echo(f"{token_id:>8}  {label}".rstrip())
-    if ticket.size > len(shown):
-        typer.echo(f"... and {ticket.size - len(shown):,} more")

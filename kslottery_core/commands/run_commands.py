@@ -1,8 +1,8 @@
-"""`tune`, `evaluate` and `export`: each tuning or evaluation is a run, with its folder as the truth."""
+"""`tune` and `evaluate`: each tuning or evaluation is a run, with its folder as the truth."""
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +18,8 @@ class Method(StrEnum):
     embedding = "embedding"
     ticket = "ticket"
     transfer = "transfer"
+    lora = "lora"
+    prefix = "prefix"
 
 
 class Watch(StrEnum):
@@ -64,6 +66,16 @@ def tune(
     seed: Annotated[int, typer.Option(help="Seed of data order and initialisation.")] = 42,
     max_length: Annotated[int, typer.Option(help="Longest prompt and target together, in tokens.")] = 256,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    ticket_rows: Annotated[
+        str, typer.Option(help="Of a ticket: input, or input_and_head where the model ties both.")
+    ] = "input",
+    lora_rank: Annotated[int | None, typer.Option(help="Of lora: rank of the change; default 8.")] = None,
+    lora_alpha: Annotated[float | None, typer.Option(help="Of lora: alpha, over rank its factor; default 16.")] = None,
+    lora_dropout: Annotated[float | None, typer.Option(help="Of lora: share dropped in training; default 0.")] = None,
+    lora_targets: Annotated[
+        str | None, typer.Option(help="Of lora: layers such as q_proj,v_proj; default: all linear but the head.")
+    ] = None,
+    virtual_tokens: Annotated[int | None, typer.Option(help="Of prefix: its length; default 20.")] = None,
     train_limit: Annotated[int | None, typer.Option(help="Use only the first N training pairs.")] = None,
     test_limit: TestLimitOption = None,
     beams: BeamsOption = 1,
@@ -76,13 +88,22 @@ def tune(
     name: NameOption = None,
     watch: WatchOption = Watch.follow,
 ) -> None:
-    """Tune a model as a run: all of it, its embedding, a ticket's rows, or a ticket's rows copied over."""
+    """Tune a model as a run: all of it, its embedding, a ticket's rows (trained or copied over), a LoRA or a prefix."""
     from kslottery_core.corpora import DEFAULT_PROMPT, CorpusSpec
     from kslottery_core.evaluation import EvaluationSettings
     from kslottery_core.runs import RunSpec
     from kslottery_core.tickets import load_ticket
-    from kslottery_core.tuning.settings import TuningSettings
+    from kslottery_core.tuning.settings import LoraSettings, PrefixSettings, TuningSettings
 
+    lora = _gather(
+        method,
+        Method.lora,
+        rank=lora_rank,
+        alpha=lora_alpha,
+        dropout=lora_dropout,
+        target_modules=None if lora_targets is None else tuple(name.strip() for name in lora_targets.split(",")),
+    )
+    prefix = _gather(method, Method.prefix, virtual_tokens=virtual_tokens)
     loaded = None if ticket is None else load_ticket(ticket)
     size = f" {loaded.size}" if loaded else ""
     spec = RunSpec(
@@ -108,12 +129,26 @@ def tune(
             seed=seed,
             max_length=max_length,
             precision=precision,
+            ticket_rows=ticket_rows,
+            lora=LoraSettings(**lora),
+            prefix=PrefixSettings(**prefix),
         ),
         evaluation=EvaluationSettings(beams, max_new_tokens, evaluation_batch_size),
         device=device,
         output=output,
     )
     _start(spec, watch)
+
+
+def _gather(method: Method, owner: Method, **options: Any) -> dict[str, Any]:
+    """What was given of one method's own options. Raises RunError when it was given to another method."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if given and method is not owner:
+        raise RunError(
+            f"{next(iter(given))}: the method {method} has none, only {owner} does; leave the option out or tune "
+            f"{owner}."
+        )
+    return given
 
 
 def evaluate(
@@ -197,21 +232,3 @@ def _report_end(record: "RunRecord") -> None:
     print_run(record)
     if record.status.state not in ("finished", "cancelled"):
         raise RunError(f"run {record.run_id} {record.status.state}: {record.status.message}")
-
-
-def export(
-    tuned: Annotated[str, typer.Argument(help="A run's id, or the folder of a tuned ticket.", metavar="TUNED")],
-    out: Annotated[Path, typer.Argument(help="Folder for the whole checkpoint.", metavar="OUT")],
-) -> None:
-    """Write a tuned ticket out as a whole checkpoint that plain transformers loads."""
-    from kslottery_core.runs import RunStore
-    from kslottery_core.tuning import write_full_checkpoint
-
-    folder = Path(tuned)
-    if not folder.exists():
-        folder = RunStore().get(tuned).checkpoints / "ticket"
-    if not (folder / "rows.safetensors").exists():
-        raise RunError(f"export: expected a tuned ticket, found no rows.safetensors in {folder}.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunError(f"export: expected an empty or new folder, found something at {out}; choose another.")
-    typer.echo(f"Wrote the whole checkpoint to {write_full_checkpoint(folder, out)}.")

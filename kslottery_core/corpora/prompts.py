@@ -3,6 +3,7 @@
 import hashlib
 import string
 
+from kslottery_core.corpora.languages import split_language_code
 from kslottery_core.errors import CorpusError
 
 DEFAULT_PROMPT = (
@@ -112,8 +113,8 @@ LANGUAGE_NAMES: dict[str, str] = {
 
 
 def name_language(code: str) -> str:
-    """The English name of a language code; what is no known code is returned as it is."""
-    return LANGUAGE_NAMES.get(code, code)
+    """The English name of a language code (ca, cat, ca-ES, cat_Latn); what is no known code is returned as it is."""
+    return LANGUAGE_NAMES.get(code) or LANGUAGE_NAMES.get(split_language_code(code)[0], code)
 
 
 def check_prompt(template: str) -> None:

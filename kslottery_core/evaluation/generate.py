@@ -92,11 +92,13 @@ def check_prompts_fit(
 
 def _check_lengths(model: "PreTrainedModel", encoded: Sequence[list[int]], settings: EvaluationSettings) -> None:
     longest = max((len(ids) for ids in encoded), default=0)
+    virtual = getattr(getattr(model, "active_peft_config", None), "num_virtual_tokens", 0) or 0
     positions = getattr(model.config, "max_position_embeddings", None)
-    if positions is not None and longest + settings.max_new_tokens > positions:
+    if positions is not None and virtual + longest + settings.max_new_tokens > positions:
+        before = f"a prefix of {virtual} tokens, " if virtual else ""
         raise EvaluationError(
-            f"max_new_tokens: a prompt of {longest} tokens and {settings.max_new_tokens} new ones do not fit into the "
-            f"{positions} positions of this model; shorten one of them."
+            f"max_new_tokens: {before}a prompt of {longest} tokens and {settings.max_new_tokens} new ones do not fit "
+            f"into the {positions} positions of this model; shorten one of them."
         )
 
 

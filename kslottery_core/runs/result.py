@@ -21,7 +21,7 @@ from kslottery_core.runs.spec import RunSpec
 from kslottery_core.runs.status import RunStatus, read_host
 
 if TYPE_CHECKING:
-    from kslottery_core.corpora import Corpus
+    from kslottery_core.corpora import Corpus, LeakReport
 
 RESULT_VERSION = 1
 PACKAGES = ("torch", "transformers", "peft", "sacrebleu")
@@ -34,7 +34,7 @@ class RunOutcome:
 
     train: "Corpus | None" = None
     test: "Corpus | None" = None
-    leaks: int | None = None
+    leaks: "LeakReport | None" = None
     report: Any = None
     evaluation: Any = None
     notes: list[str] = field(default_factory=list)
@@ -66,7 +66,8 @@ def save_result(folder: Path, spec: RunSpec, status: RunStatus, outcome: RunOutc
         "code": read_code_state(),
         "fingerprints": fingerprints,
         "corpora": {"train": _describe_corpus(outcome.train), "test": _describe_corpus(outcome.test)},
-        "leaks": outcome.leaks,
+        "leaks": None if outcome.leaks is None else len(outcome.leaks.exact),
+        "leak_report": None if outcome.leaks is None else outcome.leaks.to_json(),
         "notes": [*outcome.notes, *(note for part in (outcome.report, evaluation) if part for note in part.notes)],
     }
     save_json(folder / RESULT_FILE, content)
@@ -100,6 +101,7 @@ def _describe_corpus(corpus: "Corpus | None") -> dict[str, Any] | None:
         "name": corpus.name,
         "pairs": len(corpus.pairs),
         "rejected": len(corpus.rejected),
+        "filtered": None if corpus.counts is None else corpus.counts.filtered,
         "fingerprint": corpus.fingerprint,
     }
 

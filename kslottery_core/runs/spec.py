@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kslottery_core.corpora import DEFAULT_PROMPT, CorpusSpec, check_prompt, load_corpus
+from kslottery_core.corpora import DEFAULT_PROMPT, HUB_PREFIX, CorpusSpec, check_prompt, load_corpus
 from kslottery_core.errors import RunError
 from kslottery_core.evaluation.settings import EvaluationSettings
 from kslottery_core.records import read_record
 from kslottery_core.tickets import Ticket, check_ticket_fits
-from kslottery_core.tuning.settings import METHODS, TRAINED_METHODS, TuningSettings
+from kslottery_core.tuning.settings import METHODS, TRAINED_METHODS, TuningSettings, check_method_settings
 
 OUTPUTS = ("rows", "checkpoint")
 """`rows` keeps what was trained (a few kilobytes for a ticket); `checkpoint` also writes a whole model."""
@@ -77,6 +77,7 @@ def check_spec(spec: RunSpec) -> None:
             "leave the revision out."
         )
     _check_ticket(spec)
+    check_method_settings(spec.method, spec.tuning, spec.output)
     if spec.method == "transfer" and spec.after is None:
         raise RunError("after: 'transfer' copies rows from an embedding-tuned model; say which one.")
     if spec.after is not None:
@@ -129,7 +130,9 @@ def _check_corpora(spec: RunSpec) -> None:
     if spec.method == "base" and spec.test is None:
         raise RunError("test: 'base' only scores the model as it is; say which test corpus to use.")
     for name, corpus in (("train", spec.train), ("test", spec.test)):
-        if corpus is not None and not Path(corpus.path).expanduser().exists():
+        if corpus is None or corpus.path.startswith(HUB_PREFIX):
+            continue
+        if not Path(corpus.path).expanduser().exists():
             raise RunError(f"{name}: expected a file of parallel text, found nothing at {corpus.path}; check the path.")
 
 

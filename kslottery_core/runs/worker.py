@@ -15,7 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -26,6 +26,9 @@ from kslottery_core.runs.record import CANCEL_FILE, CHECKPOINTS_FOLDER, LOG_FILE
 from kslottery_core.runs.result import RunOutcome, save_outputs, save_result
 from kslottery_core.runs.spec import RunSpec
 from kslottery_core.runs.status import RunStatus, StatusWriter, load_status, read_host
+
+if TYPE_CHECKING:
+    from kslottery_core.corpora import Corpus
 
 HEARTBEAT_SECONDS = 5.0
 _WATCH_SECONDS = 0.25
@@ -199,7 +202,7 @@ def _perform(
             after_revision=spec.after_revision,
             corpus=outcome.train,
             languages=spec.train,
-            prompt=spec.prompt,
+            prompt=_choose_prompt(outcome.train, spec),
             settings=spec.tuning,
             device=device,
             output=spec.output,
@@ -227,7 +230,8 @@ def _check_test(spec: RunSpec, outcome: RunOutcome, model: Any, tokenizer: Any) 
     from kslottery_core.evaluation import check_prompts_fit, fill_prompts
 
     if outcome.test is not None and spec.test is not None:
-        check_prompts_fit(model, tokenizer, fill_prompts(outcome.test, spec.test, spec.prompt), spec.evaluation)
+        prompts = fill_prompts(outcome.test, spec.test, _choose_prompt(outcome.test, spec))
+        check_prompts_fit(model, tokenizer, prompts, spec.evaluation)
 
 
 def _evaluate(
@@ -243,7 +247,7 @@ def _evaluate(
         tuned.tokenizer,
         outcome.test,
         spec.test,
-        spec.prompt,
+        _choose_prompt(outcome.test, spec),
         spec.evaluation,
         on_progress=session.report,
         should_stop=session.should_stop,
@@ -254,14 +258,23 @@ def _evaluate(
 
 
 def _load_corpora(spec: RunSpec, outcome: RunOutcome) -> None:
-    from kslottery_core.corpora import count_leaks, load_corpus
+    from kslottery_core.corpora import find_leaks, load_corpus
 
     outcome.train = None if spec.train is None else load_corpus(spec.train)
     outcome.test = None if spec.test is None else load_corpus(spec.test)
     if outcome.train is not None and outcome.test is not None:
-        outcome.leaks = count_leaks(outcome.train, outcome.test)
-        if outcome.leaks:
-            outcome.notes.append(f"{outcome.leaks:,} test sentences are also in the training corpus.")
+        outcome.leaks = find_leaks(outcome.train, outcome.test)
+        outcome.notes += outcome.leaks.describe()
+    for name, corpus in (("training", outcome.train), ("test", outcome.test)):
+        if corpus is not None and corpus.prompt is not None:
+            outcome.notes.append(
+                f"The {name} text brings its own prompt template, which was used instead of the run's."
+            )
+
+
+def _choose_prompt(corpus: "Corpus | None", spec: RunSpec) -> str:
+    """Instruction data brings its own template."""
+    return spec.prompt if corpus is None or corpus.prompt is None else corpus.prompt
 
 
 def _describe_stop(session: _Session) -> str:

@@ -1,5 +1,7 @@
-"""A KS result and a rule become a sorted set of token ids with its provenance. Knows no training."""
+"""A KS result, a count or a list, and a rule become a sorted set of token ids with its provenance; no training."""
 
+from kslottery_core.tickets.combining import intersect_tickets, unite_tickets
+from kslottery_core.tickets.frequency import select_frequent_ticket, select_matched_ticket, select_random_ticket
 from kslottery_core.tickets.overlap import Overlap, compute_expected_jaccard, compute_log10_chance, compute_overlap
 from kslottery_core.tickets.published import load_published_ticket, load_published_tickets
 from kslottery_core.tickets.selection import (
@@ -25,6 +27,7 @@ from kslottery_core.tickets.ticket import (
     load_ticket,
     save_ticket,
 )
+from kslottery_core.tickets.token_list import create_prompt_ticket, parse_token_list
 
 __all__ = [
     "CORRECTIONS",
@@ -41,13 +44,20 @@ __all__ = [
     "compute_ticket_curve",
     "compute_ticket_mask",
     "create_list_ticket",
+    "create_prompt_ticket",
     "describe_empty_ticket",
     "describe_method_disagreement",
+    "intersect_tickets",
     "load_published_ticket",
     "load_published_tickets",
     "load_ticket",
+    "parse_token_list",
     "round_up",
     "save_ticket",
+    "select_frequent_ticket",
+    "select_matched_ticket",
+    "select_random_ticket",
     "select_ticket",
     "select_top_k_ticket",
+    "unite_tickets",
 ]

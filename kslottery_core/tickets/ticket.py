@@ -13,7 +13,7 @@ from kslottery_core.ks.p_values import P_VALUE_METHODS
 from kslottery_core.records import load_json, read_record, save_json
 
 CORRECTIONS = ("none", "bonferroni", "holm", "bh")
-RULES = ("alpha", "top_k", "published", "list")
+RULES = ("alpha", "top_k", "published", "list", "frequent", "random", "matched", "prompt", "union", "intersection")
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Ticket:
     `token_ids` are sorted and distinct, each in 0 .. vocabulary_size - 1; `tokens` are their readable labels, in the
     same order (empty when unknown). `least_count` is the smallest count k = d * D that wins. The fingerprints are the
     content digests of the two embedding matrices it was selected from; None where it was not selected from a pair.
+    Rules without fields of their own tell their arguments (text, seed, template) in `note`.
     """
 
     token_ids: tuple[int, ...]
@@ -103,6 +104,12 @@ def check_ticket_fits(ticket: Ticket, vocabulary_size: int, width: int) -> None:
         raise TicketError(
             f"ticket: the token id {ticket.token_ids[-1]} does not exist in this model of {vocabulary_size} rows; "
             f"the ticket was made for a vocabulary of {ticket.vocabulary_size}."
+        )
+    # A model may have more rows than the ticket knew (resized, or padded to a round number), but never fewer.
+    if ticket.vocabulary_size > vocabulary_size:
+        raise TicketError(
+            f"ticket: it was made for a vocabulary of {ticket.vocabulary_size} tokens, this model has "
+            f"{vocabulary_size} rows; select a ticket from this model's own pair."
         )
     if ticket.width is not None and ticket.width != width:
         raise TicketError(

@@ -10,3 +10,9 @@ if TYPE_CHECKING:
 def get_input_matrix(model: "PreTrainedModel") -> "torch.nn.Parameter":
     """The model's input embedding matrix, (V, d)."""
     return cast("torch.nn.Parameter", model.get_input_embeddings().weight)
+
+
+def has_tied_head(model: "PreTrainedModel") -> bool:
+    """Whether the output head is the input embedding matrix itself."""
+    head = model.get_output_embeddings()
+    return head is not None and head.weight is get_input_matrix(model)

@@ -1,15 +1,56 @@
 """What a person may set about training; validated before a model is loaded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kslottery_core.errors import TuningError
 
-METHODS = ("base", "full", "embedding", "ticket", "transfer")
+METHODS = ("base", "full", "embedding", "ticket", "transfer", "lora", "prefix")
 """`base` trains nothing; `transfer` (Partial Transfer) copies rows and trains nothing; the others train."""
 
-TRAINED_METHODS = ("full", "embedding", "ticket")
+TRAINED_METHODS = ("full", "embedding", "ticket", "lora", "prefix")
+ADAPTER_METHODS = ("lora", "prefix")
+"""What is trained is a PEFT adapter beside the model."""
+
+TICKET_ROWS = ("input", "input_and_head")
+"""Which rows a ticket trains: those of the input embedding, or of the one matrix that a tied model uses at both ends.
+"""
 SCHEDULES = ("cosine", "linear", "constant")
 PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """Low-rank changes (alpha / rank) * B @ A of linear layers (arXiv 2106.09685).
+
+    `target_modules` are names of linear layers, such as "q_proj", or endings of their paths; empty means every linear
+    layer of the architecture but its output head. `dropout` is the share of inputs of A that are dropped in training.
+    """
+
+    rank: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.0
+    target_modules: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise TuningError(f"lora rank: expected a whole number of at least 1, found {self.rank!r}.")
+        if not 0 < self.alpha < float("inf"):
+            raise TuningError(f"lora alpha: expected a number above 0, found {self.alpha!r}.")
+        if not 0 <= self.dropout < 1:
+            raise TuningError(f"lora dropout: expected a share from 0 up to 1, found {self.dropout!r}.")
+        if not all(name.strip() for name in self.target_modules):
+            raise TuningError("lora target modules: expected names of linear layers, found an empty one.")
+
+
+@dataclass(frozen=True)
+class PrefixSettings:
+    """Trained keys and values before the text in every layer (arXiv 2101.00190), `virtual_tokens` positions long."""
+
+    virtual_tokens: int = 20
+
+    def __post_init__(self) -> None:
+        if self.virtual_tokens < 1:
+            raise TuningError(f"virtual tokens: expected a whole number of at least 1, found {self.virtual_tokens!r}.")
 
 
 @dataclass(frozen=True)
@@ -18,7 +59,8 @@ class TuningSettings:
 
     `batch_size` is the number of sentence pairs a step and device sees at once; the optimizer steps every
     `gradient_accumulation` batches. `max_steps`, when given, overrides `epochs`. `warmup_share` is a share of all
-    steps. `max_length` is in tokens, prompt and target together.
+    steps. `max_length` is in tokens, prompt and target together. `ticket_rows`, `lora` and `prefix` concern the method
+    of their name alone.
     """
 
     learning_rate: float = 5e-3
@@ -32,6 +74,9 @@ class TuningSettings:
     seed: int = 42
     max_length: int = 256
     precision: str = "auto"
+    ticket_rows: str = "input"
+    lora: LoraSettings = field(default_factory=LoraSettings)
+    prefix: PrefixSettings = field(default_factory=PrefixSettings)
 
     def __post_init__(self) -> None:
         positive = {
@@ -52,7 +97,24 @@ class TuningSettings:
             raise TuningError(f"warmup_share: expected a share from 0 up to 1, found {self.warmup_share!r}.")
         if not 0 <= self.seed < 2**32:
             raise TuningError(f"seed: expected a whole number from 0 to {2**32 - 1}, found {self.seed!r}.")
-        if self.schedule not in SCHEDULES:
-            raise TuningError(f"schedule: expected one of {', '.join(SCHEDULES)}, found {self.schedule!r}.")
-        if self.precision not in PRECISIONS:
-            raise TuningError(f"precision: expected one of {', '.join(PRECISIONS)}, found {self.precision!r}.")
+        for name, choice, known in (
+            ("schedule", self.schedule, SCHEDULES),
+            ("precision", self.precision, PRECISIONS),
+            ("ticket_rows", self.ticket_rows, TICKET_ROWS),
+        ):
+            if choice not in known:
+                raise TuningError(f"{name}: expected one of {', '.join(known)}, found {choice!r}.")
+
+
+def check_method_settings(method: str, settings: TuningSettings, output: str) -> None:
+    """Raise TuningError for settings or an output that cannot go with the method."""
+    if settings.ticket_rows != "input" and method != "ticket":
+        raise TuningError(
+            f"ticket_rows: {settings.ticket_rows!r} belongs to the method ticket, found the method {method}; leave it "
+            "out or train a ticket."
+        )
+    if method == "prefix" and output == "checkpoint":
+        raise TuningError(
+            "output: a prefix is no change of weights and cannot be merged into a whole checkpoint; keep it as an "
+            "adapter (output rows)."
+        )

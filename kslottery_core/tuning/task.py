@@ -5,7 +5,13 @@ from dataclasses import dataclass, field
 from kslottery_core.corpora import Corpus, CorpusSpec
 from kslottery_core.errors import TuningError
 from kslottery_core.tickets import Ticket
-from kslottery_core.tuning.settings import METHODS, TRAINED_METHODS, TuningSettings
+from kslottery_core.tuning.settings import (
+    ADAPTER_METHODS,
+    METHODS,
+    TRAINED_METHODS,
+    TuningSettings,
+    check_method_settings,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,7 +20,7 @@ class TuningTask:
 
     `model` and `after` are sources that `kslottery_core.checkpoints` opens; `after` is where `transfer` copies rows
     from. `corpus` holds the pairs, `languages` says which they are, `prompt` is the template around a source.
-    `output` is "rows" or "checkpoint": whether a ticket is also written out as a whole model.
+    `output` is "rows" or "checkpoint": whether a ticket or a LoRA is also written out as a whole model.
     """
 
     method: str
@@ -33,6 +39,7 @@ class TuningTask:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise TuningError(f"method: expected one of {', '.join(METHODS)}, found {self.method!r}.")
+        check_method_settings(self.method, self.settings, self.output)
         if self.method in ("ticket", "transfer") and self.ticket is None:
             raise TuningError(f"ticket: the method {self.method} needs one, found none; select a ticket first.")
         if self.method == "transfer" and self.after is None:
@@ -48,4 +55,14 @@ class TuningTask:
     @property
     def keeps_the_rest_frozen(self) -> bool:
         """Whether no parameter of the loaded model itself is trained, so that it may be kept in 16 bits."""
-        return self.method in ("ticket", "transfer", "base")
+        return self.method in ("ticket", "transfer", "base", *ADAPTER_METHODS)
+
+    @property
+    def moves_head_rows(self) -> bool:
+        """Whether a ticket's rows are trained in the output head of a tied model too."""
+        return self.method == "ticket" and self.settings.ticket_rows == "input_and_head"
+
+    @property
+    def moves_input_rows_alone(self) -> bool:
+        """Whether a tied head must get a copy of its own, so that input rows can change without it."""
+        return self.method in ("embedding", "ticket", "transfer") and not self.moves_head_rows

@@ -11,12 +11,15 @@ from kslottery_core.tickets import check_ticket_fits
 from kslottery_core.tuning.dataset import Examples, encode_examples
 from kslottery_core.tuning.matrix import get_input_matrix
 from kslottery_core.tuning.memory import PeakMemory
+from kslottery_core.tuning.prefix import count_virtual_tokens
 from kslottery_core.tuning.saving import (
     measure_folder_bytes,
+    save_adapter,
     save_checkpoint,
     save_ticket_rows,
     write_full_checkpoint,
 )
+from kslottery_core.tuning.settings import ADAPTER_METHODS
 from kslottery_core.tuning.task import TuningTask
 
 if TYPE_CHECKING:
@@ -31,7 +34,11 @@ TIED_NOTE = (
 
 @dataclass(frozen=True)
 class TuningReport:
-    """What one tuning did and cost; None means not measured. `saved_bytes` is the size of what was written."""
+    """What one tuning did and cost; None means not measured.
+
+    `total_parameters` counts the model's own, `trained_parameters` what the optimizer moved, in the model or beside
+    it. `saved_bytes` is the size of what was written: of a ticket or adapter without its base.
+    """
 
     method: str
     trained_parameters: int
@@ -59,7 +66,7 @@ class TuningReport:
 
 @dataclass(frozen=True, eq=False)
 class TunedModel:
-    """The model ready to generate, with the ticket's rows merged in."""
+    """The model ready to generate, with a ticket's rows or a LoRA merged in, and behind its prefix where it has one."""
 
     model: "PreTrainedModel"
     tokenizer: Any
@@ -79,8 +86,9 @@ def tune(
     `on_loaded` gets model and tokenizer before anything is trained; what it raises ends the tuning there.
 
     `ticket` and `transfer` write their rows to `folder/ticket`, and with `output="checkpoint"` a whole model to
-    `folder/model` as well; `full` and `embedding` write `folder/model`; `base` writes nothing. A training that was
-    stopped is saved as it is. Raises TuningError, TicketError, CheckpointError or CorpusError before any training
+    `folder/model` as well; `lora` and `prefix` write a PEFT adapter to `folder/adapter`, `lora` with a whole model on
+    request too; `full` and `embedding` write `folder/model`; `base` writes nothing. A training that was stopped is
+    saved as it is. Raises TuningError, TicketError, CheckpointError or CorpusError before any training
     starts, and TuningError at a loss that is no number.
     """
     import torch
@@ -89,31 +97,40 @@ def tune(
 
     precision = _choose_precision(task.settings.precision, task.device)
     on_progress(ProgressEvent("load", 0, 1, message=f"loading {task.model}"))
-    model, tokenizer = load_model(
+    plain, tokenizer = load_model(
         task.model,
         revision=task.revision,
         dtype=precision if task.keeps_the_rest_frozen else "float32",  # what is trained stays float32
         device=task.device,
     )
     on_progress(ProgressEvent("load", 1, 1))
+    _check_model(task, plain)
+    model: Any = plain  # or PEFT's model around it
+    if task.method == "prefix":  # it takes positions away, which whoever checks the model must see
+        from kslottery_core.tuning.prefix import prepare_prefix
+
+        model = prepare_prefix(plain, task.settings.prefix, task.settings.seed)
     if on_loaded is not None:
         on_loaded(model, tokenizer)
-    if task.ticket is not None:
-        check_ticket_fits(task.ticket, *get_input_matrix(model).shape)
-    examples = _encode(task, tokenizer)
-    untied = untie_head(model) if task.method in ("embedding", "ticket", "transfer") else False
-    total = sum(parameter.numel() for parameter in model.parameters())
+    examples = _encode(task, tokenizer, model)
+    untied = untie_head(plain) if task.moves_input_rows_alone else False
+    total = sum(parameter.numel() for parameter in plain.parameters())
     notes = [TIED_NOTE] if untied else []
+    if task.ticket is not None and task.ticket.vocabulary_size != get_input_matrix(plain).shape[0]:
+        notes.append(
+            f"The ticket was made for a vocabulary of {task.ticket.vocabulary_size:,} tokens, this model has "
+            f"{get_input_matrix(plain).shape[0]:,} rows."
+        )
     if examples is not None and examples.shortened:
         notes.append(f"{examples.shortened} of {len(examples)} targets were cut at {task.settings.max_length} tokens.")
 
     trained, rows, outcome, memory = 0, None, None, PeakMemory(task.device)
     if task.method == "transfer":
-        rows = _transfer(model, task)
+        rows = _transfer(plain, task)
     elif examples is not None:
         from kslottery_core.tuning.training import train
 
-        trained = _prepare(model, task)
+        model, trained = _prepare(model, task)
         with memory:
             outcome = train(
                 model,
@@ -129,13 +146,17 @@ def tune(
         if task.method == "ticket":
             from kslottery_core.tuning.ticket import merge_ticket
 
-            rows = merge_ticket(model)
+            rows = merge_ticket(plain)
         if outcome.stopped:
             notes.append(f"Stopped at step {outcome.steps} of {outcome.planned_steps}; what was learned is kept.")
 
     on_progress(ProgressEvent("save", 0, 1))
     saved = _save(task, model, tokenizer, rows, folder)
     on_progress(ProgressEvent("save", 1, 1))
+    if task.method == "lora":
+        from kslottery_core.tuning.lora import merge_lora
+
+        model = merge_lora(model)  # so it is scored as it opens again
     # Every method is scored in the same number format, whatever its training needed.
     model.requires_grad_(False).to(getattr(torch, precision)).eval()
     report = TuningReport(
@@ -170,30 +191,57 @@ def _choose_precision(precision: str, device: str) -> str:
     return "bfloat16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "float32"
 
 
-def _encode(task: TuningTask, tokenizer: Any) -> Examples | None:
+def _check_model(task: TuningTask, model: "PreTrainedModel") -> None:
+    """Refuse a model that the method cannot go on from."""
+    from kslottery_core.checkpoints import is_unmerged
+
+    if task.method != "base" and is_unmerged(model):
+        raise TuningError(
+            f"model: {task.model} is a prefix before a model, which can be evaluated but not tuned on; name the model "
+            "itself."
+        )
+    if task.ticket is not None:
+        check_ticket_fits(task.ticket, *get_input_matrix(model).shape)
+
+
+def _encode(task: TuningTask, tokenizer: Any, model: "PreTrainedModel") -> Examples | None:
     if not task.trains:
         return None
     assert task.corpus is not None and task.languages is not None and task.prompt is not None  # checked by the task
     examples = encode_examples(tokenizer, task.corpus.pairs, task.languages, task.prompt, task.settings.max_length)
     if not len(examples):
         raise TuningError("training text: expected at least one valid pair, found none.")
+    virtual, positions = count_virtual_tokens(model), getattr(model.config, "max_position_embeddings", None)
+    longest = max(len(item["input_ids"]) for item in examples.items)
+    if virtual and positions is not None and longest + virtual > positions:
+        raise TuningError(
+            f"virtual tokens: {virtual} of them and a training example of {longest} tokens do not fit into the "
+            f"{positions} positions of this model; take fewer or lower max_length."
+        )
     return examples
 
 
-def _prepare(model: "PreTrainedModel", task: TuningTask) -> int:
-    """Decide what is trainable; returns how many numbers that is."""
+def _prepare(model: "PreTrainedModel", task: TuningTask) -> "tuple[PreTrainedModel, int]":
+    """Decide what is trainable: (the model to train, how many numbers that is)."""
     if task.method == "full":
         from kslottery_core.tuning.full import prepare_full
 
-        return prepare_full(model)
+        return model, prepare_full(model)
     if task.method == "embedding":
         from kslottery_core.tuning.embedding import prepare_embedding
 
-        return prepare_embedding(model)
-    from kslottery_core.tuning.ticket import prepare_ticket
+        return model, prepare_embedding(model)
+    if task.method == "ticket":
+        from kslottery_core.tuning.ticket import prepare_ticket
 
-    assert task.ticket is not None
-    return prepare_ticket(model, task.ticket.token_ids)
+        assert task.ticket is not None
+        return model, prepare_ticket(model, task.ticket.token_ids, with_head=task.moves_head_rows)
+    adapted: Any = model  # a prefix stands before it already
+    if task.method == "lora":
+        from kslottery_core.tuning.lora import prepare_lora
+
+        adapted = prepare_lora(model, task.settings.lora, task.settings.seed)
+    return adapted, sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
 
 
 def _transfer(model: "PreTrainedModel", task: TuningTask) -> "torch.Tensor":
@@ -204,15 +252,18 @@ def _transfer(model: "PreTrainedModel", task: TuningTask) -> "torch.Tensor":
     return transfer_rows(model, open_embedding(task.after, revision=task.after_revision), task.ticket.token_ids)
 
 
-def _save(
-    task: TuningTask, model: "PreTrainedModel", tokenizer: Any, rows: "torch.Tensor | None", folder: Path
-) -> Path | None:
+def _save(task: TuningTask, model: Any, tokenizer: Any, rows: "torch.Tensor | None", folder: Path) -> Path | None:
     """Write what is new; returns the folder whose size is the result's size."""
     if task.method == "base":
         return None
-    if rows is None or task.ticket is None:
+    if task.method in ADAPTER_METHODS:
+        saved = save_adapter(folder / "adapter", model, task.model, task.revision)
+    elif rows is None or task.ticket is None:
         return save_checkpoint(folder / "model", model, tokenizer)
-    saved = save_ticket_rows(folder / "ticket", task.ticket, rows, task.model, task.revision)
+    else:
+        saved = save_ticket_rows(
+            folder / "ticket", task.ticket, rows, task.model, task.revision, with_head=task.moves_head_rows
+        )
     if task.output == "checkpoint":
         write_full_checkpoint(saved, folder / "model")
     return saved

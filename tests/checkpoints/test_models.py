@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from kslottery_core.checkpoints import load_model, open_embedding, untie_head
+from kslottery_core.checkpoints import load_model, load_tokenizer, open_embedding, untie_head
 from kslottery_core.errors import CheckpointError
 
 
@@ -124,6 +124,7 @@ def test_gguf_loads_and_can_be_saved(tmp_path: Path, make_tiny_llama: Callable[.
     with torch.no_grad():
         assert torch.allclose(model(prompt).logits, original(prompt).logits, atol=1e-5)
     assert tokenizer.convert_ids_to_tokens(5) == "th"
+    assert load_tokenizer(tmp_path / "tiny.gguf").get_vocab() == tokenizer.get_vocab()
     model.save_pretrained(tmp_path / "saved")
     tokenizer.save_pretrained(tmp_path / "saved")
     again, _ = load_model(tmp_path / "saved")

@@ -26,7 +26,9 @@ def test_bench_ks_prints_a_table_and_writes_the_figures(monkeypatch, capsys, tmp
     assert "20 of 20" in table
     assert "(from 20 rows)" in table
     assert "SciPy ks_2samp, a loop over rows" in table
-    assert json.loads(out.read_text())["settings"]["rows"] == 40
+    figures = json.loads(out.read_text())
+    assert figures["settings"]["rows"] == 40
+    assert figures["command"].startswith("python -m kslottery_core bench ks --rows 40")
 
 
 def test_bench_scaling_prints_the_exponents(monkeypatch, capsys):

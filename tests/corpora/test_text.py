@@ -87,7 +87,7 @@ def test_quotes_that_are_text_stay_in_tab_separated_lines(tmp_path):
 
 def test_limit_takes_the_first_valid_pairs(tmp_path):
     path = write_bytes(tmp_path, "text.tsv", "en\tca\na\tb\n\tx\nc\td\ne\tf\nbroken\n")
-    corpus = load_corpus(CorpusSpec(str(path), limit=2), max_rejected_share=0.5)
+    corpus = load_corpus(CorpusSpec(str(path), limit=2, max_rejected_share=0.5))
     assert corpus.pairs == (SentencePair("a", "b"), SentencePair("c", "d"))
     assert [rejection.line for rejection in corpus.rejected] == [3]
 
@@ -109,7 +109,7 @@ def test_every_rejected_json_line_has_its_number_and_reason(tmp_path):
         b'{"en": ' + b"9" * 5000 + b"}",
     ]
     corpus = load_corpus(
-        CorpusSpec(str(write_bytes(tmp_path, "text.jsonl", b"\n".join(lines)))), max_rejected_share=1.0
+        CorpusSpec(str(write_bytes(tmp_path, "text.jsonl", b"\n".join(lines))), max_rejected_share=1.0)
     )
     assert len(corpus.pairs) == 1
     expected = [
@@ -134,7 +134,7 @@ def test_every_rejected_json_line_has_its_number_and_reason(tmp_path):
 
 def test_every_rejected_table_line_has_its_number_and_reason(tmp_path):
     content = b'en,ca\na,b\n1,2,3\nonly\n\xff,x\n"q" r,s\n"a\nb",c\nd,e\n'
-    corpus = load_corpus(CorpusSpec(str(write_bytes(tmp_path, "text.csv", content))), max_rejected_share=1.0)
+    corpus = load_corpus(CorpusSpec(str(write_bytes(tmp_path, "text.csv", content)), max_rejected_share=1.0))
     assert [(pair.source, pair.target) for pair in corpus.pairs] == [("a", "b"), ("d", "e")]
     assert [(rejection.line, rejection.reason.split(" (")[0]) for rejection in corpus.rejected] == [
         (3, "the line has 3 columns where the header has 2"),
@@ -144,7 +144,7 @@ def test_every_rejected_table_line_has_its_number_and_reason(tmp_path):
         (7, "the field 'en' has a line break inside"),
     ]
     tabs = load_corpus(
-        CorpusSpec(str(write_bytes(tmp_path, "text.tsv", b"en\tca\na\tb\n\xff\tx\n"))), max_rejected_share=1.0
+        CorpusSpec(str(write_bytes(tmp_path, "text.tsv", b"en\tca\na\tb\n\xff\tx\n")), max_rejected_share=1.0)
     )
     assert [rejection.reason for rejection in tabs.rejected] == ["the line is not UTF-8 text"]
 
@@ -152,7 +152,7 @@ def test_every_rejected_table_line_has_its_number_and_reason(tmp_path):
 def test_aligned_files_reject_the_line_where_one_side_is_empty_or_broken(tmp_path):
     path = write_bytes(tmp_path, "text.en", b"a\nb\nc\nd\n")
     write_bytes(tmp_path, "text.ca", b"A\n\n\xff\nD\n")
-    corpus = load_corpus(CorpusSpec(str(path)), max_rejected_share=0.5)
+    corpus = load_corpus(CorpusSpec(str(path), max_rejected_share=0.5))
     assert [pair.target for pair in corpus.pairs] == ["A", "D"]
     assert [(rejection.line, rejection.reason) for rejection in corpus.rejected] == [
         (2, "the field 'ca' is empty"),
@@ -166,7 +166,7 @@ def test_too_many_rejected_lines_are_an_error_with_their_count_and_the_first_rea
         CorpusError, match=r"at most 10% .* found 2 of 10 \(the first: line 10: the field 'ca' is empty"
     ):
         load_corpus(CorpusSpec(str(path)))
-    assert len(load_corpus(CorpusSpec(str(path)), max_rejected_share=0.2).pairs) == 8
+    assert len(load_corpus(CorpusSpec(str(path), max_rejected_share=0.2)).pairs) == 8
 
 
 def test_a_hopeless_file_is_not_read_to_its_end(tmp_path):

@@ -72,6 +72,7 @@ def test_good_specs_of_every_method_pass(make_spec, tmp_path):
     check_spec(make_spec(method="embedding", ticket=None, test=None))
     check_spec(make_spec(method="transfer", train=None, after=str(tmp_path / "model")))
     check_spec(make_spec(model="HuggingFaceTB/SmolLM2-135M", revision="main"))
+    check_spec(make_spec(train=CorpusSpec(path="hub:wmt/wmt16", subset="ro-en", split="train")))
 
 
 def test_an_unknown_field_in_spec_json_is_named(make_spec):

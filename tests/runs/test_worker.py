@@ -11,11 +11,13 @@ from types import SimpleNamespace
 import pytest
 
 import kslottery_core
-from kslottery_core.corpora import CorpusSpec
+from kslottery_core import tuning
+from kslottery_core.corpora import ALPACA_PROMPT, CorpusSpec
 from kslottery_core.errors import RunError
 from kslottery_core.runs import result, worker
 from kslottery_core.runs.status import load_status
 from kslottery_core.tickets import Ticket
+from kslottery_core.tuning import TuningTask
 from kslottery_core.tuning.settings import TuningSettings
 
 
@@ -82,6 +84,27 @@ def test_sentences_that_are_in_both_corpora_are_counted(work_here, tmp_path):
     record = work_here(test=CorpusSpec(path=str(tmp_path / "train.jsonl")))
     assert record.result["leaks"] == 3
     assert "3 test sentences are also in the training corpus." in record.result["notes"]
+    exact = record.result["leak_report"]["exact"]
+    assert exact == [{"test_line": n, "train_line": n, "similarity": 1.0} for n in (1, 2, 3)]
+
+
+def test_sentences_that_are_nearly_in_both_corpora_are_noted(work_here, tmp_path):
+    for name, end in (("train", "."), ("test", "!")):
+        line = json.dumps({"translation": {"en": f"a sentence of more than thirty characters{end}", "ca": "x"}})
+        (tmp_path / f"{name}.jsonl").write_text(line + "\n")
+    record = work_here()
+    assert record.result["leaks"] == 0
+    assert "test line 1 like training line 1 (0.95)" in " ".join(record.result["notes"])
+
+
+def test_instructions_are_learned_in_their_own_template(work_here, monkeypatch, tmp_path):
+    (tmp_path / "alpaca.json").write_text(json.dumps([{"instruction": "say so", "output": "so"}]))
+    asked = []
+    monkeypatch.setattr(tuning, "TuningTask", lambda *a, **k: asked.append(k) or TuningTask(*a, **k))
+    record = work_here(train=CorpusSpec(path=str(tmp_path / "alpaca.json")))
+    assert record.status.state == "finished"
+    assert asked[0]["prompt"] == ALPACA_PROMPT
+    assert "The training text brings its own prompt template" in " ".join(record.result["notes"])
 
 
 def test_an_error_for_a_person_becomes_the_message_of_the_failed_run(work_here):
