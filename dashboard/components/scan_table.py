@@ -2,49 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
 
 from dashboard.components.csv_file import build_csv
-from dashboard.figures.scan import MatrixNumbers
 
 if TYPE_CHECKING:
-    from kslottery_core.scans import ScanEntry, SkippedParameter
+    from kslottery_core.scans import Scan
 
 _MOST_ROWS = 14
 
 
 def build_scan_table(
-    matrices: Sequence[MatrixNumbers], skipped: Sequence[SkippedParameter], entries: Sequence[ScanEntry] = ()
+    scan: Scan, significance_level: float, correction: str = "none", p_value_method: str = "exact"
 ) -> pd.DataFrame:
-    """One row a matrix, compared ones first; what was not compared has empty numbers and says why in its note."""
-    notes = {entry.parameter: " ".join(entry.notes) for entry in entries}
-    rows = [
-        {
-            "Matrix": numbers.parameter,
-            "Layer": numbers.layer,
-            "Units": numbers.units,
-            "Width": numbers.width,
-            "Changed": numbers.changed,
-            "Winners": numbers.winners,
-            "Share": 100 * numbers.winners / numbers.units,
-            "Wins from D": None if numbers.least_count is None else numbers.least_count / numbers.width,
-            "Largest D": numbers.largest_statistic,
-            "Median D": numbers.median_statistic,
-            "Median L2 shift": numbers.median_l2_shift,
-            "Note": notes.get(numbers.parameter) or ("" if numbers.changed else "unchanged"),
-        }
-        for numbers in matrices
-    ]
-    rows += [
-        {"Matrix": record.parameter, "Layer": record.layer, "Note": f"Cannot be compared: {record.skipped}"}
-        for record in skipped
-    ]
-    table = pd.DataFrame(rows, columns=list(_CONFIG))
-    return table.astype(dict.fromkeys(("Layer", "Units", "Width", "Changed", "Winners"), "Int64"))
+    """One row a matrix, compared ones first, under the names of this page; the share in percent.
+
+    What was not compared has empty numbers and says why in its note. Raises TicketError or KSInputError.
+    """
+    from kslottery_core.scans import scan_to_table
+
+    table = scan_to_table(scan, significance_level, correction, p_value_method)
+    table["winners share"] *= 100
+    return table[list(_NAMES)].rename(columns=_NAMES)
 
 
 def show_scan_table(table: pd.DataFrame) -> None:
@@ -69,6 +51,20 @@ def show_scan_table(table: pd.DataFrame) -> None:
     )
 
 
+_NAMES = {
+    "parameter": "Matrix",
+    "layer": "Layer",
+    "units": "Units",
+    "width": "Width",
+    "changed": "Changed",
+    "winners": "Winners",
+    "winners share": "Share",
+    "wins from D": "Wins from D",
+    "largest D": "Largest D",
+    "median D": "Median D",
+    "median L2 shift": "Median L2 shift",
+    "note": "Note",
+}
 _number = st.column_config.NumberColumn
 _CONFIG = {
     "Matrix": st.column_config.TextColumn(width=250, pinned=True),

@@ -20,11 +20,10 @@ from kslottery_core.errors import KSLotteryError
 from kslottery_core.progress import OnProgress, ShouldStop
 
 if TYPE_CHECKING:
-    from kslottery_core.checkpoints import ModelParameters, ParameterPair
+    from kslottery_core.checkpoints import ParameterPair
     from kslottery_core.scans import Scan
 
-_SCAN_VERSION = "1"  # part of every folder's name: raise it when the meaning of a kept scan changes
-_ITEM_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
+_SCAN_VERSION = "2"  # part of every folder's name: raise it when the meaning of a kept scan changes
 _PATIENCE_SECONDS = 2.0
 
 
@@ -53,7 +52,7 @@ def plan_scan(choice: PairChoice, unit: str, pattern: str) -> PlannedScan:
     sizes = [
         size
         for name in parameters
-        for size in (_count_bytes(pair.before, name), _count_bytes(pair.after, pair.after_names[name]))
+        for size in (pair.before.count_stored_bytes(name), pair.after.count_stored_bytes(pair.after_names[name]))
     ]
     asked = (_SCAN_VERSION, signature, choice.before, choice.after, unit, pattern)
     digest = hashlib.sha256("\n".join(map(str, asked)).encode()).hexdigest()[:32]
@@ -83,20 +82,6 @@ def _open_parameters(choice: PairChoice) -> tuple[ParameterPair, str]:
 
 def _sign(pair: ParameterPair) -> str:
     return f"{pair.before.file_signature} {pair.after.file_signature}"
-
-
-def _count_bytes(side: ModelParameters, name: str) -> int | None:
-    rows, columns = side.shape(name)
-    dtype = side.dtype(name)
-    if dtype in _ITEM_BYTES:
-        return rows * columns * _ITEM_BYTES[dtype]
-    try:
-        import gguf
-
-        block, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[dtype.upper()]]
-    except (ImportError, KeyError):
-        return None
-    return rows * columns // block * size
 
 
 def is_adapter(choice: PairChoice) -> bool:
@@ -129,11 +114,14 @@ def _load_scan(folder: str, signature: tuple[tuple[int, int], ...]) -> Scan:
 
 
 def forget_scan(plan: PlannedScan) -> None:
-    """Remove what is kept of a scan, so that it can begin anew. Raises KSLotteryError."""
+    """Remove what is kept of a scan, so that it can begin anew. Raises KSLotteryError, also while one is under way."""
     import shutil
 
+    from kslottery_core.scans import hold_folder
+
     try:
-        shutil.rmtree(plan.folder)
+        with hold_folder(plan.folder):
+            shutil.rmtree(plan.folder)
     except OSError as problem:
         raise KSLotteryError(f"{plan.folder}: the kept scan cannot be removed ({problem}).") from None
 
@@ -147,7 +135,7 @@ def go_on_scanning(plan: PlannedScan, progress: OnProgress, seconds: float) -> N
     """Compare matrices that are not done yet for about `seconds`, to the end of a matrix; each is kept once it is done.
 
     Does nothing for a moment when another window is at it: what that one finds is kept in the same folder.
-    Raises KSLotteryError.
+    Raises KSLotteryError, also when another process scans into that folder.
     """
     from kslottery_core.scans import scan_parameters
 

@@ -98,7 +98,7 @@ def _show_findings(scan: Scan) -> None:
         chosen = choose_matrix(matrices)
         _show_matrix(chosen, next(entry for entry in scan.entries if entry.parameter == chosen.parameter))
     st.subheader("All matrices")
-    show_scan_table(build_scan_table(matrices, scan.skipped, scan.entries))
+    show_scan_table(build_scan_table(scan, *rule))
 
 
 def _show_numbers(scan: Scan, matrices: Sequence[MatrixNumbers]) -> None:

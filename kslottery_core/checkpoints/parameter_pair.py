@@ -1,6 +1,6 @@
 """The matrices of two checkpoints, paired by name."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def open_parameter_pair(
     """
     one = open_parameters(before, revision=before_revision)
     other = open_parameters(after, revision=after_revision)
-    matched, prefixes = match_names(one.names, other.names)
+    matched, prefixes, unclear = match_names(one.names, other.names)
     after_names, differing = {}, {}
     for name, after_name in matched.items():
         # A quantised matrix is packed into another shape; that it is quantised is what a person can act on.
@@ -87,19 +87,26 @@ def open_parameter_pair(
             )
         else:
             after_names[name] = after_name
+    differing |= {name: _explain_unclear(one, other, name, fits) for name, fits in unclear.items()}
     if not matched:
+        reason = next((f" {differing[name]}" for name in unclear), "")
         raise CheckpointError(
             f"Expected two checkpoints of one model, found no matrix whose name both have: {one.source} has "
-            f"{', '.join(one.names[:2]) or 'none'}, {other.source} has {', '.join(other.names[:2]) or 'none'}."
+            f"{', '.join(one.names[:2]) or 'none'}, {other.source} has {', '.join(other.names[:2]) or 'none'}.{reason}"
         )
     pair = ParameterPair(one, other, after_names, differing, ())
-    return ParameterPair(one, other, after_names, differing, tuple(_collect_notes(pair, matched, prefixes)))
+    return ParameterPair(one, other, after_names, differing, tuple(_collect_notes(pair, matched, prefixes, unclear)))
 
 
-def match_names(before: Iterable[str], after: Iterable[str]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """(name before -> name after, the leading parts that one side has and the other lacks).
+def match_names(
+    before: Iterable[str], after: Iterable[str]
+) -> tuple[dict[str, str], tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """(name before -> name after, the leading parts that one side has and the other lacks, unclear name before -> the
+    names after that it may stand for).
 
-    Equal names first; what is left matches when it differs by one leading part of the dotted name alone.
+    Equal names first; what is left matches when it differs by one leading part of the dotted name alone. A name that
+    fits several, or that several fit ("vision.layers.0.w" and "text.layers.0.w" both fit "layers.0.w"), is unclear: it
+    is not matched.
     """
     before, after = list(before), list(after)
     left = set(after)
@@ -110,17 +117,34 @@ def match_names(before: Iterable[str], after: Iterable[str]) -> tuple[dict[str, 
             matched[name] = name
             left.discard(name)
     heads = {name.split(".")[0] for name in after} | {name.split(".")[0] for name in before}
+    fitting: dict[str, list[str]] = {}
+    claims: dict[str, int] = {}
     for name in before:
         if name in matched:
             continue
-        head, _, bare = name.partition(".")
+        _, _, bare = name.partition(".")
         candidates = [f"{prefix}.{name}" for prefix in sorted(heads)] + ([bare] if bare else [])
-        found = [candidate for candidate in candidates if candidate in left]
-        if len(found) == 1:
+        fitting[name] = [candidate for candidate in candidates if candidate in left]
+        for candidate in fitting[name]:
+            claims[candidate] = claims.get(candidate, 0) + 1
+    unclear: dict[str, tuple[str, ...]] = {}
+    for name, found in fitting.items():
+        if len(found) == 1 and claims[found[0]] == 1:
             matched[name] = found[0]
-            left.discard(found[0])
-            prefixes[found[0].split(".")[0] if len(found[0]) > len(name) else head] = None
-    return {name: matched[name] for name in before if name in matched}, tuple(prefixes)
+            prefixes[max(name, found[0], key=len).split(".")[0]] = None
+        elif found:
+            unclear[name] = tuple(found)
+    return {name: matched[name] for name in before if name in matched}, tuple(prefixes), unclear
+
+
+def _explain_unclear(before: ModelParameters, after: ModelParameters, name: str, others: tuple[str, ...]) -> str:
+    if len(others) > 1:
+        fits = " and ".join(map(repr, others[:3])) + (" and more" if len(others) > 3 else "")
+        return f"{name!r} in {before.source} fits {fits} in {after.source}, so it is compared with none of them."
+    return (
+        f"{name!r} is not the only matrix in {before.source} that fits {others[0]!r} in {after.source} but for its "
+        "first part, so none of them is compared with it."
+    )
 
 
 def _show_shape(parameters: ModelParameters, name: str) -> str:
@@ -128,7 +152,12 @@ def _show_shape(parameters: ModelParameters, name: str) -> str:
     return f"{rows:,} × {columns:,}"
 
 
-def _collect_notes(pair: ParameterPair, matched: dict[str, str], prefixes: tuple[str, ...]) -> list[str]:
+def _collect_notes(
+    pair: ParameterPair,
+    matched: Mapping[str, str],
+    prefixes: tuple[str, ...],
+    unclear: Mapping[str, tuple[str, ...]],
+) -> list[str]:
     before, after = pair.before, pair.after
     told = set(before.notes)
     if before.left_out.keys() == after.left_out.keys():
@@ -137,10 +166,13 @@ def _collect_notes(pair: ParameterPair, matched: dict[str, str], prefixes: tuple
     if prefixes:
         quoted = " and ".join(repr(f"{prefix}.") for prefix in prefixes)
         notes.append(f"Names are matched although only one side has the prefix {quoted}.")
-    notes += pair.differing.values() if len(pair.differing) <= 3 else _shorten_differing(pair.differing)
-    taken = set(matched.values())
+    shapes = [reason for name, reason in pair.differing.items() if name not in unclear]
+    notes += _shorten(shapes, "matrices have another shape on each side and are not compared")
+    doubts = [reason for name, reason in pair.differing.items() if name in unclear]
+    notes += _shorten(doubts, "names fit several of the other side and are not compared")
+    taken = set(matched.values()).union(*unclear.values())
     for side, other, alone in (
-        (before, after, [name for name in before.names if name not in matched]),
+        (before, after, [name for name in before.names if name not in matched and name not in unclear]),
         (after, before, [name for name in after.names if name not in taken]),
     ):
         if alone:
@@ -165,6 +197,5 @@ def _collect_notes(pair: ParameterPair, matched: dict[str, str], prefixes: tuple
     return notes
 
 
-def _shorten_differing(differing: dict[str, str]) -> list[str]:
-    first = next(iter(differing.values()))
-    return [f"{len(differing):,} matrices have another shape on each side and are not compared; the first: {first}"]
+def _shorten(reasons: list[str], summary: str) -> list[str]:
+    return reasons if len(reasons) <= 3 else [f"{len(reasons):,} {summary}; the first: {reasons[0]}"]

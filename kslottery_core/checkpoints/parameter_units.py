@@ -11,13 +11,27 @@ if TYPE_CHECKING:
 COLUMN_BYTES = 64 * 2**20
 """How much of a matrix is kept turned around at once; a pass over all its rows fills it."""
 
-ENTRY_BYTES = {"float64": 8, "float16": 2, "bfloat16": 2}
-"""Bytes of one entry as it is read, by stored type; every other type is read as float32."""
+ENTRY_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
+"""Bytes of one entry by type, on disk and as it is read."""
 
 
 def get_entry_bytes(dtype: str) -> int:
     """Bytes of one entry of a matrix of this stored type, once it is read (quantised GGUF comes as float32)."""
-    return ENTRY_BYTES.get(dtype, 4)
+    return ENTRY_BYTES.get(dtype, ENTRY_BYTES["float32"])
+
+
+def count_stored_bytes(shape: tuple[int, int], dtype: str) -> int | None:
+    """Bytes on disk of a matrix (R, C) of this stored type; None for a type whose size is not known here."""
+    entries = shape[0] * shape[1]
+    if dtype in ENTRY_BYTES:
+        return entries * ENTRY_BYTES[dtype]
+    try:
+        import gguf
+
+        block_entries, block_bytes = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[dtype.upper()]]
+    except (ImportError, KeyError):
+        return None
+    return entries // block_entries * block_bytes
 
 
 @dataclass(eq=False)

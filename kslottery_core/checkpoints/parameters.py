@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kslottery_core.checkpoints.matrix import RowReader, compute_file_signature
-from kslottery_core.checkpoints.parameter_units import ColumnRows
+from kslottery_core.checkpoints.parameter_units import ColumnRows, count_stored_bytes, get_entry_bytes
 from kslottery_core.checkpoints.row_readers import TensorEntry
 from kslottery_core.errors import CheckpointError, KSInputError
 
@@ -98,6 +98,15 @@ class ModelParameters:
     def dtype(self, name: str) -> str:
         """Stored type of one matrix. Raises CheckpointError for a name that is not there."""
         return self._find(name).dtype
+
+    def count_bytes(self, name: str) -> int:
+        """Bytes of one matrix as it is read (quantised GGUF as float32). Raises CheckpointError as `shape` does."""
+        rows, columns = self.shape(name)
+        return rows * columns * get_entry_bytes(self.dtype(name))
+
+    def count_stored_bytes(self, name: str) -> int | None:
+        """Bytes of one matrix on disk, None for a type whose size is not known. Raises CheckpointError likewise."""
+        return count_stored_bytes(self.shape(name), self.dtype(name))
 
     def open(self, name: str) -> ParameterMatrix:
         """One matrix. Raises CheckpointError for a name that is not there or a type that holds no plain numbers."""

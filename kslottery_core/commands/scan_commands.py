@@ -10,7 +10,9 @@ import typer
 from kslottery_core.commands.terminal import TerminalProgress, format_number, format_table
 
 if TYPE_CHECKING:
-    from kslottery_core.scans import Scan, ScanEntry
+    import pandas
+
+    from kslottery_core.scans import Scan
 
 LONGEST_TABLE = 60
 """Matrices listed one by one; a longer scan is summed up by kind of matrix, with the most moved ones below."""
@@ -125,76 +127,71 @@ def _explain_interrupt(
 
 
 def _print_scan(scan: "Scan", alpha: float) -> None:
-    entries = scan.entries
-    units = sum(entry.units for entry in entries)
-    changed = sum(entry.changed for entry in entries)
-    winners = sum(entry.count_winners(alpha) for entry in entries)
+    from kslottery_core.scans import scan_to_table
+
+    table = scan_to_table(scan, alpha)[: len(scan.entries)]  # what was skipped is told line by line
+    units, changed = int(table["units"].sum()), int(table["changed"].sum())
     share = f" ({changed / units:.1%})" if units else ""
     name = f"{scan.spec.unit}s"
     typer.echo(f"before         {scan.spec.before}")
     typer.echo(f"after          {scan.spec.after}")
-    typer.echo(f"compared       {units:,} {name} of {len(entries):,} matri{'ces' if len(entries) != 1 else 'x'}")
+    typer.echo(f"compared       {units:,} {name} of {len(table):,} matri{'ces' if len(table) != 1 else 'x'}")
     typer.echo(f"changed        {changed:,} {name}{share}")
-    largest = max((entry.largest_statistic for entry in entries), default=None)
-    typer.echo(f"largest D      {format_number(largest, '.4f')}")
+    typer.echo(f"largest D      {format_number(table['largest D'].max(), '.4f')}")
+    winners = int(table["winners"].sum())
     typer.echo(f"winning        {winners:,} {name} at alpha {alpha:g} (p is uncalibrated: the {name} are paired)")
-    for note in dict.fromkeys((*scan.notes, *(note for entry in entries for note in entry.notes))):
+    for note in dict.fromkeys((*scan.notes, *(note for entry in scan.entries for note in entry.notes))):
         typer.echo(f"note           {note}")
     for skipped in scan.skipped[:10]:
         typer.echo(f"skipped        {skipped.parameter}: {skipped.skipped}")
     if len(scan.skipped) > 10:
         typer.echo(f"skipped        and {len(scan.skipped) - 10:,} more matrices")
-    if not entries:
+    if not len(table):
         return
     typer.echo("")
-    if len(entries) <= LONGEST_TABLE:
-        typer.echo(_format_entries(entries, name, alpha))
+    if len(table) <= LONGEST_TABLE:
+        typer.echo(_format_matrices(table, name))
         return
-    typer.echo(_format_kinds(entries, name, alpha))
-    most = sorted((entry for entry in entries if entry.largest_count), key=lambda entry: -entry.largest_statistic)[:20]
-    if most:
-        typer.echo(f"\nthe {len(most)} of {len(entries):,} matrices with the largest D")
-        typer.echo(_format_entries(most, name, alpha))
+    typer.echo(_format_kinds(table, name))
+    most = table[table["largest D"] > 0].sort_values("largest D", ascending=False, kind="stable")[:20]
+    if len(most):
+        typer.echo(f"\nthe {len(most)} of {len(table):,} matrices with the largest D")
+        typer.echo(_format_matrices(most, name))
 
 
-def _format_entries(entries: "tuple[ScanEntry, ...] | list[ScanEntry]", name: str, alpha: float) -> str:
-    rows = []
-    for entry in entries:
-        winners = entry.count_winners(alpha)
-        rows.append(
-            (
-                entry.parameter,
-                f"{entry.units:,}",
-                f"{entry.width:,}",
-                f"{entry.changed:,}",
-                f"{entry.largest_statistic:.4f}",
-                f"{entry.median_statistic:.4f}",
-                format_number(entry.median_l2_shift),
-                f"{winners:,}",
-                f"{winners / entry.units:.1%}",
-            )
+def _format_matrices(table: "pandas.DataFrame", name: str) -> str:
+    rows = [
+        (
+            line["parameter"],
+            f"{line['units']:,}",
+            f"{line['width']:,}",
+            f"{line['changed']:,}",
+            f"{line['largest D']:.4f}",
+            f"{line['median D']:.4f}",
+            format_number(line["median L2 shift"]),
+            f"{line['winners']:,}",
+            f"{line['winners share']:.1%}",
         )
+        for line in table.to_dict("records")
+    ]
     header = ("parameter", name, "width", "changed", "largest D", "median D", "median L2 shift", "winners", "share")
     return format_table(header, rows)
 
 
-def _format_kinds(entries: "tuple[ScanEntry, ...]", name: str, alpha: float) -> str:
-    kinds: dict[str, list[ScanEntry]] = {}
-    for entry in entries:
-        kinds.setdefault(entry.matrix, []).append(entry)
+def _format_kinds(table: "pandas.DataFrame", name: str) -> str:
     rows = []
-    for kind, members in kinds.items():
-        units = sum(entry.units for entry in members)
-        winners = sum(entry.count_winners(alpha) for entry in members)
-        most = max(members, key=lambda entry: entry.largest_statistic)
+    for kind, members in table.groupby("matrix", sort=False):
+        units, winners = int(members["units"].sum()), int(members["winners"].sum())
+        most = members.loc[members["largest D"].idxmax()]
+        has_layer = int(members["layer"].count()) > 0 and most["largest D"] > 0
         rows.append(
             (
-                kind,
+                str(kind),
                 f"{len(members):,}",
                 f"{units:,}",
-                f"{sum(entry.changed for entry in members):,}",
-                f"{most.largest_statistic:.4f}",
-                "-" if most.layer is None or not most.largest_count else str(most.layer),
+                f"{int(members['changed'].sum()):,}",
+                f"{most['largest D']:.4f}",
+                str(most["layer"]) if has_layer else "-",
                 f"{winners:,}",
                 f"{winners / units:.1%}",
             )

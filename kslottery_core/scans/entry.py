@@ -1,5 +1,6 @@
 """What a scan keeps of one matrix: the histogram of its counts, from which D, winners and every alpha derive."""
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ class ScanEntry:
     changed          how many units differ in at least one number
     counts_seen      the counts k = width * D that occur, ascending; `numbers` says how many units have each
     median_l2_shift  median over all units of the Euclidean distance between before and after
-    seconds          reading and comparing it; 0.0 where both sides are the same bytes on disk
+    seconds          reading and comparing it; where both sides are the same bytes on disk, reading them once
     """
 
     parameter: str
@@ -64,14 +65,25 @@ class ScanEntry:
         histogram[list(self.counts_seen)] = self.numbers
         return histogram
 
+    def find_least_winning_count(
+        self, significance_level: float, correction: str = "none", method: str = "exact"
+    ) -> int | None:
+        """The smallest count k that wins at alpha, None when none up to the width does. Raises as `count_winners`."""
+        significance_level = check_significance_level(significance_level)
+        winning = np.flatnonzero(compute_adjusted_p_values(self.histogram, correction, method) <= significance_level)
+        return int(winning[0]) if winning.size else None
+
     def count_winners(self, significance_level: float, correction: str = "none", method: str = "exact") -> int:
         """How many units have an (adjusted) p of at most alpha; corrections are over the units of this matrix.
 
         Raises KSInputError for alpha outside 0 < alpha < 1 or an unknown method, TicketError for a correction.
         """
-        significance_level = check_significance_level(significance_level)
-        adjusted = compute_adjusted_p_values(self.histogram, correction, method)[list(self.counts_seen)]
-        return int(np.asarray(self.numbers)[adjusted <= significance_level].sum())
+        least = self.find_least_winning_count(significance_level, correction, method)
+        return 0 if least is None else self.count_units(least)
+
+    def count_units(self, least_count: int) -> int:
+        """How many units have a count of at least `least_count`."""
+        return sum(self.numbers[bisect_left(self.counts_seen, least_count) :])
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,11 @@
-"""A scan on disk: `scan.json` says what was asked, `parameters.jsonl` gets a line for each matrix as it is done."""
+"""A scan on disk: `scan.json` says what was asked, `parameters.jsonl` gets a line for each matrix as it is done.
+
+Every line carries the digest of the scan it belongs to, so that lines which another scan left there are never taken
+for this one's, whatever became of its `scan.json`.
+"""
 
 import dataclasses
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -11,6 +16,7 @@ from typing import Any
 from kslottery_core.errors import RunError
 from kslottery_core.records import load_json, read_record, save_json
 from kslottery_core.scans.entry import ScanEntry, SkippedParameter
+from kslottery_core.scans.folder_lock import explain_unwritable
 
 SPEC_FILE, LINES_FILE = "scan.json", "parameters.jsonl"
 
@@ -25,6 +31,13 @@ class ScanSpec:
     pattern: str
     before_signature: str
     after_signature: str
+
+    @property
+    def digest(self) -> str:
+        """32 hexadecimal digits of what decides a line: unit, pattern and the state of both sides' files, however the
+        checkpoints are spelled."""
+        decisive = (self.unit, self.pattern, self.before_signature, self.after_signature)
+        return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
@@ -65,8 +78,8 @@ def load_scan(folder: str | Path) -> Scan:
             f"{folder}: expected the folder of a scan, found no {SPEC_FILE} there; give `scan --out`'s folder."
         )
     found = read_record(_ScanFile, load_json(folder / SPEC_FILE, RunError), str(folder / SPEC_FILE), RunError)
-    records = load_records(folder / LINES_FILE)
-    return build_scan(found.spec, found.parameters, records, found.notes)
+    records, strangers = load_records(folder / LINES_FILE, found.spec)
+    return build_scan(found.spec, found.parameters, records, (*found.notes, *strangers))
 
 
 def build_scan(
@@ -83,21 +96,35 @@ def build_scan(
     )
 
 
-def load_records(path: Path) -> dict[str, ScanRecord]:
-    """The finished matrices by name; none where the file is missing. Raises RunError for a line that is no record."""
+def load_records(path: Path, spec: ScanSpec) -> tuple[dict[str, ScanRecord], tuple[str, ...]]:
+    """(the finished matrices of the scan `spec` by name, a note where the file holds lines of another scan too).
+
+    Nothing where the file is missing. Raises RunError for a line that is no record.
+    """
     records: dict[str, ScanRecord] = {}
+    strangers = 0
     for number, line in enumerate(_read_whole_lines(path), 1):
         where = f"{path}, line {number}"
         try:
             content = json.loads(line)
         except ValueError:
             raise RunError(f"{where}: expected the record of one matrix, found {line[:60]!r}; scan anew.") from None
+        if isinstance(content, dict) and content.pop("scan", None) != spec.digest:
+            strangers += 1
+            continue
         kind: type[Any] = SkippedParameter if isinstance(content, dict) and "skipped" in content else ScanEntry
         record: ScanRecord = read_record(kind, content, where, RunError)
         if isinstance(record, ScanEntry):
             _check_entry(record, where)
         records.setdefault(record.parameter, record)
-    return records
+    return records, _describe_strangers(path, strangers)
+
+
+def _describe_strangers(path: Path, strangers: int) -> tuple[str, ...]:
+    if not strangers:
+        return ()
+    lines = "1 line belongs" if strangers == 1 else f"{strangers:,} lines belong"
+    return (f"{path}: {lines} to another scan or an earlier version, and nothing is taken from there.",)
 
 
 def _check_entry(entry: ScanEntry, where: str) -> None:
@@ -116,39 +143,38 @@ def _check_entry(entry: ScanEntry, where: str) -> None:
         )
 
 
-def save_spec(folder: Path, spec: ScanSpec, parameters: tuple[str, ...], notes: tuple[str, ...]) -> None:
-    """Write scan.json. Raises RunError when the folder cannot be written."""
-    try:
-        save_json(folder / SPEC_FILE, dataclasses.asdict(_ScanFile(spec, parameters, notes)))
-        (folder / LINES_FILE).touch()
-    except OSError as problem:
-        raise _explain_unwritable(folder, problem) from None
+def open_records(
+    folder: Path, spec: ScanSpec, parameters: tuple[str, ...], notes: tuple[str, ...]
+) -> tuple[dict[str, ScanRecord], tuple[str, ...]]:
+    """What earlier calls with this `spec` have done in `folder`, as `load_records` returns it.
 
-
-def append_record(folder: Path, record: ScanRecord) -> None:
-    """Add one line to parameters.jsonl. Raises RunError when the disk does not take it."""
-    try:
-        with (folder / LINES_FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(dataclasses.asdict(record), ensure_ascii=False) + "\n")
-    except OSError as problem:
-        raise _explain_unwritable(folder, problem) from None
-
-
-def resume_records(folder: Path, spec: ScanSpec) -> dict[str, ScanRecord] | None:
-    """What an earlier call with this `spec` has done in `folder`; None where there is no scan yet.
-
-    A last line that was cut off is removed from the file. Raises RunError when the folder holds another scan.
+    Writes scan.json where there is none, and removes a last line that was cut off. The caller holds the folder. Raises
+    RunError when it holds another scan or cannot be written.
     """
-    if not (folder / SPEC_FILE).exists():
-        return None
-    difference = _find_difference(load_scan(folder).spec, spec)
-    if difference is not None:
-        raise RunError(f"{folder}: this folder holds another scan ({difference}); choose another folder or empty it.")
+    if (folder / SPEC_FILE).exists():
+        difference = _find_difference(load_scan(folder).spec, spec)
+        if difference is not None:
+            raise RunError(
+                f"{folder}: this folder holds another scan ({difference}); choose another folder or empty it."
+            )
     try:
         _drop_torn_line(folder / LINES_FILE)
+        (folder / LINES_FILE).touch()
+        if not (folder / SPEC_FILE).exists():
+            save_json(folder / SPEC_FILE, dataclasses.asdict(_ScanFile(spec, parameters, notes)))
     except OSError as problem:
-        raise _explain_unwritable(folder, problem) from None
-    return load_records(folder / LINES_FILE)
+        raise explain_unwritable(folder, problem) from None
+    return load_records(folder / LINES_FILE, spec)
+
+
+def append_record(folder: Path, spec: ScanSpec, record: ScanRecord) -> None:
+    """Add one line to parameters.jsonl. Raises RunError when the disk does not take it."""
+    line = {"scan": spec.digest, **dataclasses.asdict(record)}
+    try:
+        with (folder / LINES_FILE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    except OSError as problem:
+        raise explain_unwritable(folder, problem) from None
 
 
 def _find_difference(earlier: ScanSpec, wanted: ScanSpec) -> str | None:
@@ -179,7 +205,3 @@ def _read_whole_lines(path: Path) -> list[str]:
         raise RunError(f"{path}: the file cannot be read ({problem}).") from None
     whole = content[: content.rfind(b"\n") + 1]
     return whole.decode("utf-8", errors="replace").splitlines()
-
-
-def _explain_unwritable(folder: Path, problem: OSError) -> RunError:
-    return RunError(f"{folder}: the scan cannot be written there ({problem}); choose another folder.")

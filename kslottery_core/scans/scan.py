@@ -1,5 +1,6 @@
 """Compare every matrix of two checkpoints, one after the other, in the order of the files."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ from kslottery_core.checkpoints.matrix import BLOCK_BYTES, RowReader
 from kslottery_core.checkpoints.parameter_pair import ParameterPair, open_parameter_pair
 from kslottery_core.checkpoints.parameter_units import get_entry_bytes
 from kslottery_core.checkpoints.parameters import check_unit
-from kslottery_core.errors import KSInputError
+from kslottery_core.errors import CheckpointError, KSDeviceError, KSInputError
 from kslottery_core.ks import choose_device, compute_ks
 from kslottery_core.progress import OnProgress, ProgressEvent, ShouldStop, ignore_progress, never_stop
 from kslottery_core.scans.entry import (
@@ -18,15 +19,8 @@ from kslottery_core.scans.entry import (
     build_unchanged_entry,
     describe_parameter,
 )
-from kslottery_core.scans.record import (
-    Scan,
-    ScanRecord,
-    ScanSpec,
-    append_record,
-    build_scan,
-    resume_records,
-    save_spec,
-)
+from kslottery_core.scans.folder_lock import hold_folder
+from kslottery_core.scans.record import Scan, ScanRecord, ScanSpec, append_record, build_scan, open_records
 
 
 def scan_parameters(
@@ -49,7 +43,8 @@ def scan_parameters(
     work, the scan so far is returned (see `Scan.remaining`); a KeyboardInterrupt passes through, with the same lines
     on disk. A matrix that cannot be compared is told in `Scan.skipped`. Progress events have the phase "scan", count
     bytes of the before side, and name the matrix as their message.
-    Raises CheckpointError, KSInputError (unit, device) or RunError (the folder).
+    Raises CheckpointError (files that change meanwhile, too), KSInputError (unit, device) or RunError (the
+    folder; another process scans into it). What was finished before is kept then as well.
     """
     check_unit(unit)
     device = choose_device(device)
@@ -64,25 +59,33 @@ def scan_parameters(
         after_signature=pair.after.file_signature,
     )
     records: dict[str, ScanRecord] = {}
-    if folder is not None:
-        folder = Path(folder)
-        earlier = resume_records(folder, spec)
-        if earlier is None:
-            save_spec(folder, spec, names, pair.notes)
-        else:
-            records = earlier
-    work = _Work(pair, unit, device, names, progress, should_stop)
-    for name in names:
-        if name not in records:
-            try:
-                record = work.compare(name)
-            except _StopAsked:
-                break
-            if folder is not None:
-                append_record(folder, record)
-            records[name] = record
-        work.finish(name)
-    return build_scan(spec, names, records, pair.notes)
+    strangers: tuple[str, ...] = ()
+    with contextlib.nullcontext() if folder is None else hold_folder(folder):
+        if folder is not None:
+            records, strangers = open_records(Path(folder), spec, names, pair.notes)
+        work = _Work(pair, unit, device, names, progress, should_stop)
+        for name in names:
+            if name not in records:
+                try:
+                    record = work.compare(name)
+                except _StopAsked:
+                    break
+                _check_files(pair, spec, name)
+                if folder is not None:
+                    append_record(Path(folder), spec, record)
+                records[name] = record
+            work.finish(name)
+    return build_scan(spec, names, records, (*pair.notes, *strangers))
+
+
+def _check_files(pair: ParameterPair, spec: ScanSpec, name: str) -> None:
+    """Raises CheckpointError when `name` may have been read from other files than the scan began with."""
+    for side, signature in ((pair.before, spec.before_signature), (pair.after, spec.after_signature)):
+        if side.file_signature != signature:
+            raise CheckpointError(
+                f"{side.source}: its files changed while {name!r} was being compared, so nothing is kept of that "
+                "matrix; scan the files as they are now into another folder."
+            )
 
 
 class _StopAsked(Exception):
@@ -101,8 +104,8 @@ class _Work:
     ) -> None:
         self._pair, self._unit, self._device = pair, unit, device
         self._progress, self._should_stop = progress, should_stop
-        self._sizes = {name: _count_bytes(pair, name) for name in names}
-        self._total, self._done = sum(self._sizes.values()), 0
+        self._sizes = {name: pair.before.count_bytes(name) for name in names}
+        self._total, self._done, self._told = sum(self._sizes.values()), 0, 0
 
     def compare(self, name: str) -> ScanRecord:
         self._report(name, 0.0)
@@ -111,11 +114,13 @@ class _Work:
         if problem is not None:
             return self._skip(name, problem)
         before, after = self._pair.open(name)
-        if before.reader == after.reader:  # the same tensor of the same file, as most of an adapter's base is
+        # The same tensor of the same file, as most of an adapter's base is, needs no comparison. It is still read once,
+        # so that NaN in it is told as it would be if the adapter came merged into a file of its own.
+        is_same = before.reader == after.reader
+        if (is_same or self._unit == "column") and _are_identical(
+            before.reader, after.reader, lambda share: self._report(name, share if is_same else 0.0)
+        ):
             shape = before.shape if self._unit == "row" else (before.shape[1], before.shape[0])
-            return build_unchanged_entry(name, self._unit, shape, 0.0)
-        if self._unit == "column" and _are_identical(before.reader, after.reader, lambda: self._report(name, 0.0)):
-            shape = before.shape[1], before.shape[0]
             return build_unchanged_entry(name, self._unit, shape, time.perf_counter() - started)
         try:
             result = compute_ks(
@@ -124,6 +129,8 @@ class _Work:
                 self._device,
                 progress=lambda event: self._report(name, event.step / event.total),
             )
+        except KSDeviceError:
+            raise  # nothing is wrong with the matrix: another device, or this one later, can compare it
         except KSInputError as problem:
             columns = " (columns, read as rows)" if self._unit == "column" else ""
             return self._skip(name, f"{name}{columns}: {problem}")
@@ -137,29 +144,28 @@ class _Work:
     def _report(self, name: str, share: float) -> None:
         if self._should_stop():
             raise _StopAsked
-        step = self._done + int(self._sizes[name] * share)
-        self._progress(ProgressEvent("scan", step, self._total, message=name))
+        self._told = max(self._told, self._done + int(self._sizes[name] * share))
+        self._progress(ProgressEvent("scan", self._told, self._total, message=name))
 
     def _skip(self, name: str, reason: str) -> SkippedParameter:
         layer, matrix = describe_parameter(name)
         return SkippedParameter(name, layer, matrix, self._unit, reason)
 
 
-def _count_bytes(pair: ParameterPair, name: str) -> int:
-    rows, columns = pair.before.shape(name)
-    return rows * columns * get_entry_bytes(pair.before.dtype(name))
+def _are_identical(before: RowReader, after: RowReader, between: Callable[[float], None]) -> bool:
+    """Whether all rows are equal and finite, so that there is nothing to compare; stops at the first that differs.
 
-
-def _are_identical(before: RowReader, after: RowReader, between: Callable[[], None]) -> bool:
-    """Whether all rows are equal and finite, so that none needs to be turned; stops at the first that differs."""
+    Readers of one tensor are read once. `between` gets the share that is done, before each block.
+    """
     import torch
 
+    is_same = before == after
     rows, columns = before.shape
-    step = max(1, BLOCK_BYTES // (columns * 4))
+    step = max(1, BLOCK_BYTES // (columns * get_entry_bytes(before.dtype)))
     for start in range(0, rows, step):
-        between()
+        between(start / rows)
         block = before.read_rows(start, min(start + step, rows))
-        if not torch.equal(block, after.read_rows(start, min(start + step, rows)).to(block.dtype)):
+        if not is_same and not torch.equal(block, after.read_rows(start, min(start + step, rows)).to(block.dtype)):
             return False
         if not bool(torch.isfinite(block).all()):
             return False
