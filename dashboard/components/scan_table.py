@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
 from dashboard.components.csv_file import build_csv
 
 if TYPE_CHECKING:
-    from kslottery_core.scans import Scan
+    from kslottery_core.scans import Scan, ScanEntry
 
 _MOST_ROWS = 14
 
@@ -48,6 +49,31 @@ def show_scan_table(table: pd.DataFrame) -> None:
         icon=":material/download:",
         on_click="ignore",
         key="scan_csv",
+    )
+
+
+def show_unit_table(entry: ScanEntry, least_count: int | None) -> None:
+    """The rows (or columns) of one matrix with the largest D; `least_count` is the least k that wins, None if none."""
+    from kslottery_core.ks import compute_p_values
+
+    name, counts = entry.unit.capitalize(), np.array(entry.top_counts, dtype=int)
+    table = pd.DataFrame(
+        {
+            name: entry.top_units,
+            "D": counts / entry.width,
+            "p": compute_p_values(entry.width)[counts],
+            "Wins": counts >= least_count if least_count is not None else np.zeros(len(counts), dtype=bool),
+        }
+    )
+    st.markdown(f"**{name}s with the largest D**")
+    st.dataframe(
+        table,
+        hide_index=True,
+        height=min(38 + 35 * max(len(table), 1), 248),
+        key="matrix_units",
+        column_config={"D": _number(format="%.4f"), "p": _number(format="%.3g")},
+        placeholder="",
+        alt=f"{name}s of {entry.parameter} with the largest D",
     )
 
 

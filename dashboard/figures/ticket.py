@@ -88,7 +88,6 @@ def statistic_histogram_figure(summary: StatisticHistogram, units: str = "tokens
             line={"color": WINNER, "dash": "dash", "width": 2},
             annotation={
                 "text": f"wins from D = {format_number(summary.threshold)}",
-                "font": {"color": WINNER},
                 "xshift": 6 if has_room else -6,
             },
             annotation_position="top right" if has_room else "top left",

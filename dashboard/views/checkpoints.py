@@ -83,6 +83,12 @@ def render() -> None:
         return
     names = name_checkpoints(sources, runs)
     labels, steps = edit_checkpoints(sources, names, comparison.opened.steps)
+    if len(sources) == 1:
+        st.info(
+            "One checkpoint is no series: name at least two to see what they have in common. The same one named twice "
+            "counts once; the Pair page shows a single one."
+        )
+        return
     show_alpha_control()
     selection = load_series_selection(comparison, session.get_choice().alpha)
     shown = _Shown(comparison, selection, labels, steps)
@@ -125,14 +131,12 @@ def _show_numbers(shown: _Shown) -> None:
     overlap, amount = shown.selection.overlap, len(shown.labels)
     level = format_number(session.get_choice().alpha.significance_level, 6)
     sharing, whole = summarise_sharing(overlap), overlap.vocabulary_size
-    if amount == 1:
-        st.info("One checkpoint is no series: name at least two to see what they have in common.")
     show_metric_row(
         [
             ShownNumber(f"Tokens winning in all {amount}", format_count(sharing.in_all), f"at α = {level}"),
             ShownNumber("In all, by chance", format_number(overlap.expected_in_all), "if drawn blindly"),
             ShownNumber("In several, not all", format_count(sharing.in_some), format_share(sharing.in_some, whole)),
-            ShownNumber("In one only", format_count(sharing.in_one if amount > 1 else 0), f"of {whole:,} tokens"),
+            ShownNumber("In one only", format_count(sharing.in_one), f"of {whole:,} tokens"),
         ]
     )
     st.caption(

@@ -21,7 +21,7 @@ from dashboard.components.scan_control import (
     show_scan_choice,
     show_scan_control,
 )
-from dashboard.components.scan_table import build_scan_table, show_scan_table
+from dashboard.components.scan_table import build_scan_table, show_scan_table, show_unit_table
 from dashboard.figures import statistic_histogram_figure, summarise_statistics
 from dashboard.figures.scan import MatrixNumbers, find_least_winning_level, summarise_entry, summarise_scan
 from dashboard.loaders.scan import PlannedScan, load_kept_scan, plan_scan
@@ -113,7 +113,7 @@ def _show_numbers(scan: Scan, matrices: Sequence[MatrixNumbers]) -> None:
             ),
             ShownNumber(f"{unit.capitalize()}s tested", format_count(numbers.units), "one test each"),
             ShownNumber(
-                f"Winning {unit}s at α = {level}",
+                f"Winners at α = {level}",
                 format_count(numbers.winners),
                 format_share(numbers.winners, numbers.units),
             ),
@@ -187,6 +187,7 @@ def _show_matrix(numbers: MatrixNumbers, entry: ScanEntry) -> None:
             key="matrix_histogram",
             alt=f"{units.capitalize()} of {numbers.parameter} by D, with the threshold of D",
         )
+        show_unit_table(entry, numbers.least_count)
         if histogram.unchanged:
             unchanged = format_noun(histogram.unchanged, entry.unit)
             st.caption(f"{unchanged} that did not change at all are left out of the picture.")

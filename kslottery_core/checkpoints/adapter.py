@@ -135,7 +135,8 @@ def _lay_over_base(
         raise CheckpointError(
             f"{source}: this adapter ({config.get('peft_type')}) changes no row of the input embedding "
             f"{base.parameter!r}, so there is nothing to compare; choose one trained on embedding rows "
-            "(TrainableTokens, modules_to_save or LoRA on the embedding), or compare its other matrices with `scan`."
+            "(TrainableTokens, modules_to_save or LoRA on the embedding), or compare its other matrices with "
+            "`kslottery scan` or on the page Layers."
         )
     return reader, f"{source} is an adapter on {base.source}: {' and '.join(done)} over its embedding."
 

@@ -224,8 +224,8 @@ def open_gguf(source: str, path: Path, parameter: str | None) -> EmbeddingMatrix
     notes: tuple[str, ...] = ()
     if tensor.type_name not in PLAIN_TYPES:
         notes = (
-            f"{source} stores its embedding as {tensor.type_name}: rows are dequantised to float32, so a change "
-            "smaller than the quantisation step cannot be seen.",
+            f"{source} stores its embedding as {tensor.type_name}: rows are dequantised to float32, and the "
+            "rounding counts as change unless the other side was made from this very file.",
         )
     return EmbeddingMatrix(
         source=source,

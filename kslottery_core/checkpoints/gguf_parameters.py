@@ -122,8 +122,8 @@ def _describe_source(
     quantised = sorted({entry.dtype for entry in entries.values()} - set(PLAIN_TYPES.values()))
     if quantised:
         notes.append(
-            f"{source} stores matrices as {', '.join(quantised)}: they are dequantised to float32, so a change smaller "
-            "than the quantisation step cannot be seen."
+            f"{source} stores matrices as {', '.join(quantised)}: they are dequantised to float32, and the rounding "
+            "counts as change unless the other side was made from this very file."
         )
     architecture = header.metadata.get("general.architecture")
     if not translated:

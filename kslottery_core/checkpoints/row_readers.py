@@ -1,5 +1,6 @@
 """Readers of matrix rows: from a safetensors file, from a torch pickle, and with rows replaced or LoRA-merged."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,10 @@ def _open_safetensors(path: Path) -> Any:
             "it is truncated or damaged, so copy or download it again."
         ) from None
     except OSError as problem:
-        raise CheckpointError(f"{path}: the file cannot be read ({problem}).") from None
+        # The library says "no such file" of a file that it may not read.
+        is_closed = path.exists() and not os.access(path, os.R_OK)
+        reason = "permission denied; check its rights" if is_closed else problem
+        raise CheckpointError(f"{path}: the file cannot be read ({reason}).") from None
 
 
 @dataclass(frozen=True)

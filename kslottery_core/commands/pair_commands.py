@@ -7,7 +7,7 @@ import typer
 
 from kslottery_core.commands.scan_commands import Unit, run_scan_command
 from kslottery_core.commands.series_report import describe_threshold, print_series
-from kslottery_core.commands.terminal import TerminalProgress, format_number, format_table
+from kslottery_core.commands.terminal import TerminalProgress, format_number, format_share, format_table
 from kslottery_core.errors import CheckpointError, KSInputError
 
 if TYPE_CHECKING:
@@ -153,13 +153,15 @@ def _print_summary(pair: "EmbeddingPair", result: "KSResult", labels: tuple[str,
     from kslottery_core.tickets import describe_method_disagreement, select_ticket
 
     ticket = select_ticket(result, alpha)
-    share = result.changed_count / result.vocabulary_size
+    name = "rows" if labels[0] == "<row 0>" else "tokens"
     typer.echo(f"before         {pair.before.source}  ({pair.before.parameter}, {pair.before.dtype})")
     typer.echo(f"after          {pair.after.source}  ({pair.after.parameter}, {pair.after.dtype})")
-    typer.echo(f"compared       {result.vocabulary_size:,} tokens of width {result.width:,} on {result.device}")
-    typer.echo(f"rows changed   {result.changed_count:,} ({share:.1%})")
+    typer.echo(f"compared       {result.vocabulary_size:,} {name} of width {result.width:,} on {result.device}")
+    typer.echo(
+        f"rows changed   {result.changed_count:,} ({format_share(result.changed_count, result.vocabulary_size)})"
+    )
     typer.echo(f"largest D      {result.statistics.max():.4f}")
-    typer.echo(f"winning        {ticket.size:,} tokens at alpha {alpha:g} (p is uncalibrated: the rows are paired)")
+    typer.echo(f"winning        {ticket.size:,} {name} at alpha {alpha:g} (p is uncalibrated: the rows are paired)")
     typer.echo(f"threshold      {describe_threshold(result.width, alpha)}")
     disagreement = describe_method_disagreement(result, alpha, tokens=labels)
     for note in (*pair.notes, *result.notes, ticket.note, disagreement):
@@ -182,4 +184,4 @@ def _print_summary(pair: "EmbeddingPair", result: "KSResult", labels: tuple[str,
         for i in order
     ]
     typer.echo("")
-    typer.echo(format_table(("token", "id", "k", "D", "p", "L2 shift", "cosine", "mean shift"), rows))
+    typer.echo(format_table((name.removesuffix("s"), "id", "k", "D", "p", "L2 shift", "cosine", "mean shift"), rows))

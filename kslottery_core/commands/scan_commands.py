@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kslottery_core.commands.terminal import TerminalProgress, format_number, format_table
+from kslottery_core.commands.terminal import TerminalProgress, format_number, format_share, format_table
 
 if TYPE_CHECKING:
     import pandas
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 LONGEST_TABLE = 60
 """Matrices listed one by one; a longer scan is summed up by kind of matrix, with the most moved ones below."""
+
+
+MOST_UNITS = 10
+"""Rows or columns named one by one, of all matrices together; a scan's folder holds more."""
 
 
 class Unit(StrEnum):
@@ -91,22 +95,22 @@ def run_scan_command(
                 progress=progress,
             )
     except KeyboardInterrupt:
-        typer.echo(_explain_interrupt(before, after, pattern, unit, out, before_revision, after_revision), err=True)
+        options = {
+            "--parameter": pattern,
+            "--unit": unit,
+            "--alpha": f"{alpha:g}",
+            "--device": device,
+            "--before-revision": before_revision,
+            "--after-revision": after_revision,
+        }
+        typer.echo(_explain_interrupt(before, after, out, options), err=True)
         raise
     _print_scan(done, alpha)
     if out is not None:
         typer.echo(f"\nThe scan is in {out}.")
 
 
-def _explain_interrupt(
-    before: str,
-    after: str,
-    pattern: str,
-    unit: str,
-    out: Path | None,
-    before_revision: str | None,
-    after_revision: str | None,
-) -> str:
+def _explain_interrupt(before: str, after: str, out: Path | None, options: dict[str, str | None]) -> str:
     from kslottery_core.errors import KSLotteryError
     from kslottery_core.scans import load_scan
 
@@ -117,12 +121,10 @@ def _explain_interrupt(
     except KSLotteryError:
         return f"Interrupted before anything was written to {out}."
     finished = len(kept.parameters) - len(kept.remaining)
-    options = [("--parameter", pattern), ("--unit", unit), ("--out", str(out))]
-    options += [("--before-revision", before_revision or ""), ("--after-revision", after_revision or "")]
-    words = [before, after, *(word for name, value in options if value for word in (name, value))]
+    words = [word for name, value in options.items() if value for word in (name, value)]
     return (
         f"Interrupted; {finished:,} of {len(kept.parameters):,} matrices are done and kept in {out}. To go on: "
-        f"python -m kslottery_core scan {shlex.join(words)}"
+        f"kslottery scan {shlex.join([before, after, '--out', str(out), *words])}"
     )
 
 
@@ -131,11 +133,14 @@ def _print_scan(scan: "Scan", alpha: float) -> None:
 
     table = scan_to_table(scan, alpha)[: len(scan.entries)]  # what was skipped is told line by line
     units, changed = int(table["units"].sum()), int(table["changed"].sum())
-    share = f" ({changed / units:.1%})" if units else ""
+    share = f" ({format_share(changed, units)})" if units else ""
+    matrices = f"{len(table):,} matri{'ces' if len(table) != 1 else 'x'}"
+    if len(table) < len(scan.parameters):
+        matrices = f"{len(table):,} of {len(scan.parameters):,} matrices"
     name = f"{scan.spec.unit}s"
     typer.echo(f"before         {scan.spec.before}")
     typer.echo(f"after          {scan.spec.after}")
-    typer.echo(f"compared       {units:,} {name} of {len(table):,} matri{'ces' if len(table) != 1 else 'x'}")
+    typer.echo(f"compared       {units:,} {name} of {matrices}")
     typer.echo(f"changed        {changed:,} {name}{share}")
     typer.echo(f"largest D      {format_number(table['largest D'].max(), '.4f')}")
     winners = int(table["winners"].sum())
@@ -143,7 +148,8 @@ def _print_scan(scan: "Scan", alpha: float) -> None:
     for note in dict.fromkeys((*scan.notes, *(note for entry in scan.entries for note in entry.notes))):
         typer.echo(f"note           {note}")
     for skipped in scan.skipped[:10]:
-        typer.echo(f"skipped        {skipped.parameter}: {skipped.skipped}")
+        named = skipped.skipped.startswith(skipped.parameter)
+        typer.echo(f"skipped        {skipped.skipped if named else f'{skipped.parameter}: {skipped.skipped}'}")
     if len(scan.skipped) > 10:
         typer.echo(f"skipped        and {len(scan.skipped) - 10:,} more matrices")
     if not len(table):
@@ -151,12 +157,38 @@ def _print_scan(scan: "Scan", alpha: float) -> None:
     typer.echo("")
     if len(table) <= LONGEST_TABLE:
         typer.echo(_format_matrices(table, name))
-        return
-    typer.echo(_format_kinds(table, name))
-    most = table[table["largest D"] > 0].sort_values("largest D", ascending=False, kind="stable")[:20]
-    if len(most):
-        typer.echo(f"\nthe {len(most)} of {len(table):,} matrices with the largest D")
-        typer.echo(_format_matrices(most, name))
+    else:
+        typer.echo(_format_kinds(table, name))
+        most = table[table["largest D"] > 0].sort_values("largest D", ascending=False, kind="stable")[:20]
+        if len(most):
+            typer.echo(f"\nthe {len(most)} of {len(table):,} matrices with the largest D")
+            typer.echo(_format_matrices(most, name))
+    _print_units(scan)
+
+
+def _print_units(scan: "Scan") -> None:
+    """The rows or columns of the largest D of all matrices."""
+    from kslottery_core.ks import compute_p_values
+
+    units = [
+        (count / entry.width, entry, unit, count)
+        for entry in scan.entries
+        for unit, count in zip(entry.top_units, entry.top_counts, strict=True)
+    ]
+    units.sort(key=lambda one: -one[0])
+    rows = [
+        (
+            entry.parameter,
+            f"{unit:,}",
+            f"{count:,} of {entry.width:,}",
+            f"{statistic:.4f}",
+            f"{compute_p_values(entry.width)[count]:.3g}",
+        )
+        for statistic, entry, unit, count in units[:MOST_UNITS]
+    ]
+    if rows:
+        typer.echo(f"\nthe {scan.spec.unit}s with the largest D")
+        typer.echo(format_table(("parameter", scan.spec.unit, "k", "D", "p"), rows))
 
 
 def _format_matrices(table: "pandas.DataFrame", name: str) -> str:

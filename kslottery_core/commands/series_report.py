@@ -39,6 +39,10 @@ def print_series(series: "EmbeddingSeries", found: "KSSeries", labels: Sequence[
     before = series.before
     tickets = [select_ticket(result, alpha) for result in found.results]
     overlap = compute_overlap(tickets)
+    seen: dict[str | None, int] = {}
+    for at, result in enumerate(found.results):  # copies of one checkpoint are one draw, not two
+        seen.setdefault(result.fingerprint_after or str(at), at)
+    distinct = compute_overlap([tickets[at] for at in seen.values()])
     typer.echo(f"before         {before.source}  ({before.parameter}, {before.dtype})")
     typer.echo(
         f"compared       {len(tickets)} checkpoints, {found.vocabulary_size:,} tokens of width {found.width:,} on "
@@ -46,8 +50,8 @@ def print_series(series: "EmbeddingSeries", found: "KSSeries", labels: Sequence[
     )
     typer.echo(f"threshold      {describe_threshold(found.width, alpha)} (p is uncalibrated: the rows are paired)")
     for name, number, holders, expected in (
-        ("in all", overlap.in_all, "every ticket", overlap.expected_in_all),
-        ("in any", overlap.in_any, "at least one ticket", overlap.expected_in_any),
+        ("in all", overlap.in_all, "every ticket", distinct.expected_in_all),
+        ("in any", overlap.in_any, "at least one ticket", distinct.expected_in_any),
     ):
         noun = "token" if number == 1 else "tokens"
         typer.echo(f"{name:<15}{number:,} {noun} in {holders} ({expected:,.3g} expected by chance)")
@@ -96,8 +100,10 @@ def _format_overlap(found: "KSSeries", overlap: "Overlap") -> str:
             _format_jaccard(overlap.expected_jaccard[one, other]),
             "undefined"
             if not moved
+            else "same rows"
+            if _are_same(found, one, other)
             else _format_jaccard(compute_expected_jaccard(int(overlap.sizes[one]), int(overlap.sizes[other]), moved)),
-            format_power(overlap.log10_chances[one, other]),
+            "same rows" if _are_same(found, one, other) else format_power(overlap.log10_chances[one, other]),
         )
         for one, other in pairs[:MOST_PAIRS]
     ]
@@ -109,6 +115,12 @@ def _format_overlap(found: "KSSeries", overlap: "Overlap") -> str:
         "small P says no more than that the tickets are not drawn blindly."
     )
     return "\n".join((format_table(header, rows), *([f"... and {left:,} more pairs"] if left else []), explained))
+
+
+def _are_same(found: "KSSeries", one: int, other: int) -> bool:
+    """Whether two checkpoints hold the same rows, so that their agreement is no evidence of anything."""
+    first, second = (found.results[at].fingerprint_after for at in (one, other))
+    return first is not None and first == second
 
 
 def _format_tokens(found: "KSSeries", labels: Sequence[str], top: int) -> str:

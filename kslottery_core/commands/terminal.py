@@ -76,3 +76,11 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def format_number(value: float | None, form: str = ".3g", unit: str = "") -> str:
     """A number in the given format with its unit, or the words for one that was not measured."""
     return "not measured" if value is None or value != value else format(value, form) + unit
+
+
+def format_share(part: int, whole: int) -> str:
+    """A percentage with one decimal that says 0.0% and 100.0% of nothing and all alone."""
+    share = f"{part / whole:.1%}"
+    if share == "100.0%" and part < whole:
+        return ">99.9%"
+    return "<0.1%" if share == "0.0%" and part else share

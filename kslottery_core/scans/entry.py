@@ -12,6 +12,9 @@ from kslottery_core.tickets.thresholds import compute_adjusted_p_values
 if TYPE_CHECKING:
     from kslottery_core.ks import KSResult
 
+KEPT_UNITS = 50
+"""Of each matrix the numbers of so many rows (or columns) are kept, those of the largest D."""
+
 WRAPPERS = ("model", "transformer", "gpt_neox", "backbone")
 """Leading parts of a name that say nothing about the matrix: a checkpoint may have them or not."""
 
@@ -24,6 +27,8 @@ class ScanEntry:
     layer, matrix    where it stands in the model, see `describe_parameter`
     changed          how many units differ in at least one number
     counts_seen      the counts k = width * D that occur, ascending; `numbers` says how many units have each
+    top_units        numbers of the units with the largest D, largest first (ties: larger L2 shift), D above 0 only;
+                     `top_counts` are their counts k
     median_l2_shift  median over all units of the Euclidean distance between before and after
     seconds          reading and comparing it; where both sides are the same bytes on disk, reading them once
     """
@@ -40,6 +45,8 @@ class ScanEntry:
     median_l2_shift: float | None
     seconds: float
     notes: tuple[str, ...] = ()
+    top_units: tuple[int, ...] = ()
+    top_counts: tuple[int, ...] = ()
 
     @property
     def largest_count(self) -> int:
@@ -118,6 +125,8 @@ def build_entry(name: str, unit: str, result: "KSResult", seconds: float) -> Sca
     """The entry of a matrix from the comparison of its units."""
     counts_seen, numbers = np.unique(result.counts, return_counts=True)
     layer, matrix = describe_parameter(name)
+    top = np.lexsort((-result.l2_shift, -result.counts))[:KEPT_UNITS]
+    top = top[result.counts[top] > 0]
     return ScanEntry(
         parameter=name,
         layer=layer,
@@ -131,6 +140,8 @@ def build_entry(name: str, unit: str, result: "KSResult", seconds: float) -> Sca
         median_l2_shift=float(np.median(result.l2_shift)),
         seconds=seconds,
         notes=result.notes,
+        top_units=tuple(top.tolist()),
+        top_counts=tuple(result.counts[top].tolist()),
     )
 
 

@@ -99,32 +99,42 @@ def build_scan(
 def load_records(path: Path, spec: ScanSpec) -> tuple[dict[str, ScanRecord], tuple[str, ...]]:
     """(the finished matrices of the scan `spec` by name, a note where the file holds lines of another scan too).
 
-    Nothing where the file is missing. Raises RunError for a line that is no record.
+    Nothing where the file is missing. A damaged line is told too; its matrix counts as not done.
     """
     records: dict[str, ScanRecord] = {}
-    strangers = 0
+    strangers = damaged = 0
     for number, line in enumerate(_read_whole_lines(path), 1):
         where = f"{path}, line {number}"
         try:
             content = json.loads(line)
-        except ValueError:
-            raise RunError(f"{where}: expected the record of one matrix, found {line[:60]!r}; scan anew.") from None
-        if isinstance(content, dict) and content.pop("scan", None) != spec.digest:
-            strangers += 1
+            if isinstance(content, dict) and content.pop("scan", None) != spec.digest:
+                strangers += 1
+                continue
+            record = _read_line(content, where)
+        except (ValueError, RunError):
+            damaged += 1
             continue
-        kind: type[Any] = SkippedParameter if isinstance(content, dict) and "skipped" in content else ScanEntry
-        record: ScanRecord = read_record(kind, content, where, RunError)
-        if isinstance(record, ScanEntry):
-            _check_entry(record, where)
         records.setdefault(record.parameter, record)
-    return records, _describe_strangers(path, strangers)
+    return records, _describe_lines(path, strangers, damaged)
 
 
-def _describe_strangers(path: Path, strangers: int) -> tuple[str, ...]:
-    if not strangers:
-        return ()
-    lines = "1 line belongs" if strangers == 1 else f"{strangers:,} lines belong"
-    return (f"{path}: {lines} to another scan or an earlier version, and nothing is taken from there.",)
+def _read_line(content: Any, where: str) -> ScanRecord:
+    kind: type[Any] = SkippedParameter if isinstance(content, dict) and "skipped" in content else ScanEntry
+    record: ScanRecord = read_record(kind, content, where, RunError)
+    if isinstance(record, ScanEntry):
+        _check_entry(record, where)
+    return record
+
+
+def _describe_lines(path: Path, strangers: int, damaged: int) -> tuple[str, ...]:
+    notes = []
+    if strangers:
+        lines = "1 line belongs" if strangers == 1 else f"{strangers:,} lines belong"
+        notes.append(f"{path}: {lines} to another scan or an earlier version, and nothing is taken from there.")
+    if damaged:
+        lines = "1 line was" if damaged == 1 else f"{damaged:,} lines were"
+        notes.append(f"{path}: {lines} damaged; a scan that goes on compares their matrices again.")
+    return tuple(notes)
 
 
 def _check_entry(entry: ScanEntry, where: str) -> None:
@@ -136,10 +146,10 @@ def _check_entry(entry: ScanEntry, where: str) -> None:
         or not 0 <= counts[0] <= counts[-1] <= entry.width
         or len(numbers) != len(counts)
         or sum(numbers) != entry.units
+        or len(entry.top_units) != len(entry.top_counts)
     ):
         raise RunError(
-            f"{where}: expected the counts of {entry.units} units, each between 0 and {entry.width}, found others; "
-            "scan anew."
+            f"{where}: expected the counts of {entry.units} units, each between 0 and {entry.width}, found others."
         )
 
 

@@ -186,7 +186,7 @@ def test_a_newcomer_scans_the_layers_and_compares_the_series_of_the_demo(server,
     expected = load_ticket(DEMO_PATH / "ticket.json")
     assert read_metric(page, "Matrices compared") == "30"
     assert read_metric(page, "Matrices changed") == "1"
-    assert read_metric(page, "Winning rows") == str(expected.size)
+    assert read_metric(page, "Winners at") == str(expected.size)
 
     page.get_by_role("link", name="Checkpoints", exact=True).click()
     page.get_by_role("heading", name="Do the same tokens win again?").wait_for()

@@ -79,8 +79,9 @@ def test_scan_keeps_a_folder_and_goes_on_there(
         done = len(load_scan(folder).entries)
         assert f"Interrupted; {done} of 16 matrices are done and kept in {folder}" in err
         assert (
-            f"scan {tiny_llama_folder} {tiny_tuned_llama_folder} --parameter '*' --unit column --out '{folder}'" in err
-        )
+            f"kslottery scan {tiny_llama_folder} {tiny_tuned_llama_folder} --out '{folder}' --parameter '*' "
+            "--unit column --alpha 0.05 --device auto"
+        ) in err
         status, _, err = run(*arguments[:3])
         assert status == 130
         assert "nothing was kept" in err

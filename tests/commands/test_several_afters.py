@@ -171,7 +171,7 @@ def test_rows_that_are_no_tokens_are_not_named_after_tokens(run, tiny_llama_fold
     name = "model.layers.0.mlp.up_proj.weight"
     status, out, _ = run("ks", tiny_llama_folder, tiny_tuned_llama_folder, "--parameter", name, "--top", 3)
     assert status == 0
-    assert [row[0] for row in find_table(out, "token ")] == ["<row 0>", "<row 1>", "<row 2>"]
+    assert [row[0] for row in find_table(out, "row ")] == ["<row 0>", "<row 1>", "<row 2>"]
     assert "<unk>" in run("ks", tiny_llama_folder, tiny_tuned_llama_folder, "--parameter", "lm_head.weight")[1]
     named = run("ks", tiny_llama_folder, tiny_tuned_llama_folder, "--parameter", "model.embed_tokens.weight")[1]
     assert named == run("ks", tiny_llama_folder, tiny_tuned_llama_folder)[1]

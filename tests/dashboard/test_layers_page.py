@@ -61,11 +61,11 @@ def test_a_scan_is_shown_in_numbers_a_map_and_a_table(scanned):
     metrics = read_metrics(scanned)
     assert (metrics["Matrices compared"], metrics["Matrices changed"]) == (str(MATRICES), "1")
     assert metrics["Rows tested"] == str(2 * 64 + 7 * 32)
-    table = scanned.dataframe[0].value
+    table = scanned.dataframe[-1].value
     assert len(table) == MATRICES
     embedding = table[table["Matrix"] == "model.embed_tokens.weight"].iloc[0]
     assert embedding["Changed"] == 10
-    assert str(embedding["Winners"]) == metrics["Winning rows at α = 0.05"]
+    assert str(embedding["Winners"]) == metrics["Winners at α = 0.05"]
     assert list(table[table["Changed"] == 0]["Note"].unique()) == ["unchanged"]
     assert scanned.selectbox(key="scan_matrix").value == "model.embed_tokens.weight"
     assert not [button for button in scanned.button if button.key == "scan_button"]
@@ -79,14 +79,14 @@ def test_a_scan_is_kept_at_home_and_found_again(scanned, home, open_app, refuse_
 
 
 def test_alpha_changes_the_winners_without_another_scan(scanned, refuse_to_scan, go_to):
-    few = int(read_metrics(scanned)["Winning rows at α = 0.05"])
+    few = int(read_metrics(scanned)["Winners at α = 0.05"])
     scanned.text_input(key="alpha_number").set_value("0.9").run()
-    many = int(read_metrics(scanned)["Winning rows at α = 0.9"])
+    many = int(read_metrics(scanned)["Winners at α = 0.9"])
     assert many > few
     go_to(scanned, "alpha")
     scanned.text_input(key="alpha_number").set_value("0.05").run()
     go_to(scanned, "layers")
-    assert int(read_metrics(scanned)["Winning rows at α = 0.05"]) == few
+    assert int(read_metrics(scanned)["Winners at α = 0.05"]) == few
 
 
 def test_the_page_says_over_what_a_correction_is_made(scanned):
@@ -164,7 +164,7 @@ def test_no_winner_leads_to_the_least_alpha_that_gives_one(scanned):
     scanned.button(key="colour_by_largest").click().run()
     assert scanned.query_params["colour"] == "largest"
     scanned.button(key="raise_scan_alpha").click().run()
-    assert int(next(value for label, value in read_metrics(scanned).items() if label.startswith("Winning"))) >= 1
+    assert int(next(value for label, value in read_metrics(scanned).items() if label.startswith("Winners"))) >= 1
 
 
 def test_a_matrix_that_cannot_be_compared_is_in_the_table_with_its_reason(open_app, pair_folder, tmp_path):
@@ -174,7 +174,7 @@ def test_a_matrix_that_cannot_be_compared_is_in_the_table_with_its_reason(open_a
     write_weights(tmp_path / "broken", lambda tensors: tensors["model.layers.0.mlp.up_proj.weight"].fill_(float("nan")))
     app = open_app("layers", after=str(tmp_path / "broken"))
     app.button(key="scan_button").click().run()
-    table = app.dataframe[0].value
+    table = app.dataframe[-1].value
     (note,) = table[table["Matrix"] == "model.layers.0.mlp.up_proj.weight"]["Note"]
     assert "Cannot be compared" in note
     assert "NaN" in note

@@ -92,9 +92,9 @@ def test_stop_and_leaving_the_page_end_a_scan(open_app, hold_scan, go_to):
 
 def test_a_damaged_kept_scan_can_be_begun_anew(scanned, home, open_app):
     (folder,) = (home / "scans").iterdir()
-    (folder / "parameters.jsonl").write_text("no record\n")
+    (folder / "scan.json").write_text("no record\n")
     app = open_app("layers")
-    assert "scan anew" in app.error[0].value
+    assert "scan.json" in app.error[0].value
     app.button(key="scan_forget").click().run()
     assert not app.error
     assert read_button(app) == "Scan the model"
@@ -132,7 +132,7 @@ def test_a_scan_by_another_process_is_told_in_one_sentence(choice, open_app, hol
 
 def test_a_scan_that_another_process_writes_is_not_removed(scanned, home, open_app, hold_elsewhere):
     (folder,) = (home / "scans").iterdir()
-    (folder / "parameters.jsonl").write_text("no record\n")
+    (folder / "scan.json").write_text("no record\n")
     hold_elsewhere(folder)
     app = open_app("layers")
     app.button(key="scan_forget").click().run()
@@ -170,7 +170,7 @@ def adapter(pair_folder, tmp_path):
 def test_a_lora_adapter_can_be_the_after_side(open_app, adapter):
     app = open_app("layers", after=str(adapter))
     app.button(key="scan_button").click().run()
-    table = app.dataframe[0].value
+    table = app.dataframe[-1].value
     assert list(table[table["Changed"] > 0]["Matrix"]) == ["model.layers.0.self_attn.q_proj.weight"]
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from kslottery_core.checkpoints import open_parameters
 from kslottery_core.errors import CheckpointError, KSDeviceError, RunError
 from kslottery_core.ks import compute_ks
 from kslottery_core.progress import ProgressEvent
@@ -105,22 +106,40 @@ def test_broken_and_missing_folders_are_told(tiny_llama_folder: Path, tuned: Pat
     folder = tmp_path / "scan"
     scan_parameters(tiny_llama_folder, tuned, folder, pattern="*up_proj*")
     path = folder / "parameters.jsonl"
-    first, second = path.read_text().splitlines()
-    path.write_text(f"{first[:30]}\n{second}\n")
-    with pytest.raises(RunError, match=r"parameters.jsonl, line 1: expected the record of one matrix"):
-        load_scan(folder)
-    record = json.loads(first)
-    for wrong in ({"numbers": [1]}, {"counts_seen": [17]}, {"counts_seen": []}, {"units": 7}):
-        path.write_text(json.dumps({**record, **wrong}) + "\n")
-        with pytest.raises(RunError, match="expected the counts of"):
-            load_scan(folder)
-    path.write_text(json.dumps({**record, "colour": "red"}) + "\n")
-    with pytest.raises(RunError, match="unknown field 'colour'"):
-        load_scan(folder)
     path.unlink()
     path.mkdir()
     with pytest.raises(RunError, match="cannot be read"):
         load_scan(folder)
+
+
+def test_damaged_lines_are_told_and_their_matrices_compared_again(
+    tiny_llama_folder: Path, tuned: Path, tmp_path: Path
+) -> None:
+    whole = scan_parameters(tiny_llama_folder, tuned, tmp_path, pattern="*up_proj*")
+    path = tmp_path / "parameters.jsonl"
+    first, second = path.read_text().splitlines()
+    record = json.loads(first)
+    wrongs = ({"numbers": [1]}, {"counts_seen": [17]}, {"counts_seen": []}, {"units": 7}, {"top_units": [1] * 9})
+    broken = [json.dumps({**record, **wrong}) for wrong in (*wrongs, {"colour": "red"})]
+    for damaged in (first[:30], "[1]", *broken):
+        path.write_text(f"{damaged}\n{second}\n")
+        found = load_scan(tmp_path)
+        assert found.remaining == (record["parameter"],)
+        assert "1 line was damaged" in found.notes[-1]
+        again = scan_parameters(tiny_llama_folder, tuned, tmp_path, pattern="*up_proj*")
+        assert [entry.counts_seen for entry in again.entries] == [entry.counts_seen for entry in whole.entries]
+        assert not load_scan(tmp_path).remaining
+
+
+def test_the_rows_of_the_largest_d_are_kept_by_number(tiny_llama_folder: Path, tuned: Path, tmp_path: Path) -> None:
+    scan_parameters(tiny_llama_folder, tuned, tmp_path)
+    for entry in load_scan(tmp_path).entries:
+        sides = [open_parameters(folder).open(entry.parameter) for folder in (tiny_llama_folder, tuned)]
+        result = compute_ks(*(side.read_rows(0, side.shape[0]) for side in sides), "cpu")
+        assert entry.top_counts == tuple(result.counts[list(entry.top_units)])
+        assert sorted(entry.top_counts, reverse=True) == list(entry.top_counts)
+        expected = sorted(result.counts[result.counts > 0], reverse=True)[:50]
+        assert list(entry.top_counts) == expected
 
 
 def test_lines_of_another_scan_are_not_taken_over(tiny_llama_folder: Path, tuned: Path, tmp_path: Path) -> None:
