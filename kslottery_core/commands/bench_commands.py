@@ -10,6 +10,7 @@ import typer
 
 from kslottery_core.commands.terminal import format_number, format_table
 from kslottery_core.errors import KSInputError
+from kslottery_core.records import make_scratch_path
 
 if TYPE_CHECKING:
     from kslottery_core.benchmarks import KSBenchmark
@@ -33,6 +34,7 @@ def ks(
     """KS counts: our paths, SciPy, torch and alibi-detect (where installed) on the same random matrices."""
     from kslottery_core.benchmarks import KSBenchmarkSettings, benchmark_ks
 
+    _check_place(out)
     if scaling:
         _run_scaling(dtype, device, repeats, out)
         return
@@ -63,6 +65,7 @@ def tuning(
     """The embedding layer's forward and backward: our ticket, PEFT's TrainableTokens, the whole matrix trained."""
     from kslottery_core.benchmarks import TuningBenchmarkSettings, benchmark_tuning
 
+    _check_place(out)
     settings = TuningBenchmarkSettings(
         rows, width, batch_size, length, ticket_size, dtype=dtype, device=device, repeats=repeats
     )
@@ -146,11 +149,23 @@ def _print_machine(machine: dict) -> None:
     typer.echo(f"{machine['processor']}, {machine['cores']} cores; {device}; Python {machine['python']}, {versions}")
 
 
+def _check_place(out: Path | None) -> None:
+    """Find out before minutes of measuring that the figures cannot be written; nothing is left there."""
+    if out is None:
+        return
+    scratch = make_scratch_path(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        scratch.touch()
+        scratch.unlink()
+    except OSError as problem:
+        raise KSInputError(f"{out}: the figures cannot be written there ({problem}); choose another --out.") from None
+
+
 def _write(content: dict, out: Path | None) -> None:
     if out is None:
         return
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         asked = {"command": shlex.join(["python", "-m", "kslottery_core", *sys.argv[1:]])}
         out.write_text(json.dumps(asked | content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as problem:

@@ -58,3 +58,4 @@ def test_a_place_that_cannot_be_written_is_told(monkeypatch, capsys, tmp_path):
     code, _, error = call(monkeypatch, capsys, *SMALL, "--out", str(tmp_path / "file" / "x.json"))
     assert code == 2
     assert "choose another --out" in error
+    assert "SciPy" not in error, "told before anything was measured"
