@@ -91,5 +91,9 @@ def save_json(path: Path, content: Any) -> None:
     """Write JSON beside the target and rename it there, so that a reader never sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = make_scratch_path(path)
-    scratch.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    scratch.replace(path)
+    try:
+        scratch.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        scratch.replace(path)
+    except OSError:
+        scratch.unlink(missing_ok=True)  # on a full disk every leftover takes room from what comes next
+        raise

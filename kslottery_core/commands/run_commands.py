@@ -66,6 +66,9 @@ def tune(
     seed: Annotated[int, typer.Option(help="Seed of data order and initialisation.")] = 42,
     max_length: Annotated[int, typer.Option(help="Longest prompt and target together, in tokens.")] = 256,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    checkpoint_steps: Annotated[
+        int, typer.Option(help="Steps between checkpoints that `runs resume` goes on from; 0 keeps none.")
+    ] = 100,
     ticket_rows: Annotated[
         str, typer.Option(help="Of a ticket: input, or input_and_head where the model ties both.")
     ] = "input",
@@ -130,6 +133,7 @@ def tune(
             max_length=max_length,
             precision=precision,
             ticket_rows=ticket_rows,
+            checkpoint_steps=checkpoint_steps,
             lora=LoraSettings(**lora),
             prefix=PrefixSettings(**prefix),
         ),
@@ -185,21 +189,27 @@ def evaluate(
 
 
 def _start(spec: "RunSpec", watch: Watch) -> None:
-    from kslottery_core.runs import RunStore, check_inputs, launch_run
+    from kslottery_core.runs import RunStore, check_inputs
 
     check_inputs(spec)
-    store = RunStore()
+    record = RunStore().create(spec)
+    typer.echo(f"Run {record.run_id} in {record.folder}")
+    watch_run(record, watch)
+
+
+def watch_run(record: "RunRecord", watch: Watch) -> None:
+    """Work on a queued run, in this process or one of its own, and show it as `watch` says."""
+    from kslottery_core.runs import RunStore
+    from kslottery_core.runs.launch import start_worker
+
     if watch is Watch.foreground:
         from kslottery_core.runs.worker import work
 
-        record = store.create(spec)
-        typer.echo(f"Run {record.run_id} in {record.folder}")
         with TerminalProgress() as progress:
             work(record.folder, on_progress=progress)
-        _report_end(store.get(record.run_id))
+        _report_end(RunStore().get(record.run_id))
         return
-    record = launch_run(store, spec)
-    typer.echo(f"Run {record.run_id} in {record.folder}")
+    start_worker(record)
     if watch is Watch.follow:
         follow(record)
 

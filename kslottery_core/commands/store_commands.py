@@ -1,10 +1,11 @@
-"""`runs list`, `runs show` and `runs cancel`."""
+"""`runs list`, `runs show`, `runs cancel` and `runs resume`."""
 
 import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kslottery_core.commands.run_commands import Watch, WatchOption, watch_run
 from kslottery_core.commands.terminal import format_number, format_table
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 RunArgument = Annotated[str, typer.Argument(help="A run's id, as `runs list` shows it.", metavar="RUN")]
 
-app = typer.Typer(no_args_is_help=True, help="Look at runs and stop them.")
+app = typer.Typer(no_args_is_help=True, help="Look at runs, stop them and go on with them.")
 
 
 @app.command("list")
@@ -57,8 +58,25 @@ def cancel(run: RunArgument) -> None:
     typer.echo(cancel_run(RunStore().get(run), wait=True))
 
 
+@app.command()
+def resume(run: RunArgument, watch: WatchOption = Watch.follow) -> None:
+    """Go on with a run that was killed, cancelled or failed, from its last checkpoint."""
+    from kslottery_core.runs import RunStore, check_inputs, check_resumable, find_resume_step, reopen_run
+
+    store = RunStore()
+    record = store.get(run)
+    check_inputs(check_resumable(record))
+    step = find_resume_step(record)
+    record = reopen_run(store, run)
+    where = "begins anew, as it had no checkpoint yet" if step is None else f"goes on from step {step:,}"
+    typer.echo(f"Run {record.run_id} {where}; it is in {record.folder}")
+    watch_run(record, watch)
+
+
 def print_run(record: "RunRecord") -> None:
     """The state, cost and scores of one run, every score with its signature."""
+    from kslottery_core.runs import find_resume_step
+
     status, spec = record.status, record.spec
     typer.echo(f"{record.name}: {status.state}" + (f" ({status.message})" if status.message else ""))
     if record.problem:
@@ -66,6 +84,9 @@ def print_run(record: "RunRecord") -> None:
     if spec is not None:
         typer.echo(f"method  {spec.method} on {spec.model}")
     typer.echo(f"folder  {record.folder}")
+    step = find_resume_step(record)
+    if step is not None and not status.live and status.state != "finished":
+        typer.echo(f"resume  `kslottery runs resume {record.run_id}` goes on from step {step:,}")
     if status.live and status.phase:
         typer.echo(f"phase   {status.phase}, step {status.step} of {status.total}")
     if record.result is None:

@@ -31,14 +31,18 @@ def launch_run(store: RunStore, spec: RunSpec, *, command: Sequence[str] | None 
     Returns at once. `command` is the worker's command line without the folder (default: this package's worker under
     this Python). Raises `KSLotteryError` when the spec is wrong or no process can be started.
     """
-    record = store.create(spec)
+    return start_worker(store.create(spec), command)
+
+
+def start_worker(record: RunRecord, command: Sequence[str] | None = None) -> RunRecord:
+    """Start the process of a queued run; `command` as for `launch_run`. Raises `RunError`."""
     # -P keeps the working folder off the import path; the package's own place goes on it (see `_make_environment`).
     start = tuple(command) if command else (sys.executable, "-P", "-m", "kslottery_core.runs.worker")
     try:
         with (record.folder / LOG_FILE).open("ab") as log:
             process = subprocess.Popen(
                 [*start, str(record.folder)],
-                cwd=store.root,
+                cwd=record.folder.parent,
                 env=_make_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -50,7 +54,7 @@ def launch_run(store: RunStore, spec: RunSpec, *, command: Sequence[str] | None 
         message = f"the run's process cannot be started ({problem})"
         save_status(record.folder, replace(record.status, state="failed", ended=time.time(), message=message))
         raise RunError(f"run {record.run_id!r}: {message}.") from None
-    threading.Thread(target=_watch, args=(process, record.folder), daemon=True).start()
+    threading.Thread(target=_watch, args=(process, record.folder, record.status.attempt), daemon=True).start()
     return record
 
 
@@ -63,12 +67,13 @@ def _make_environment() -> dict[str, str]:
     return environment
 
 
-def _watch(process: subprocess.Popen[bytes], folder: Path) -> None:
+def _watch(process: subprocess.Popen[bytes], folder: Path, attempt: int) -> None:
     """Wait for the worker, so that it leaves no zombie, and say so if it ended before it could speak for itself."""
     exit_status = process.wait()
     with contextlib.suppress(RunError, OSError):
         status = load_status(folder)
-        if status.live and status.pid is None:
+        # The run of a killed process may have been resumed by now, and wait for another one.
+        if status.live and status.pid is None and status.attempt == attempt:
             message = f"the run's process ended with status {exit_status} before it could start; see {LOG_FILE}"
             save_status(folder, replace(status, state="failed", ended=time.time(), message=message))
 

@@ -61,13 +61,15 @@ class RunRecord:
 
     @property
     def seconds(self) -> float | None:
-        """Wall-clock seconds since the run got its device, to its end or (live) to now; None before that."""
+        """Wall-clock seconds since the run got its device, to its end or (live) to now; None before that.
+
+        Of a resumed run the seconds of its earlier attempts are counted too, not those between them.
+        """
         if self.status.started is None:
-            return None
-        if self.status.live:
-            return max(0.0, time.time() - self.status.started)
-        end = self.status.ended or self.status.heartbeat  # who died wrote no end; the heartbeat is its last sign
-        return None if end is None else max(0.0, end - self.status.started)
+            return self.status.seconds_before or None
+        # Who died wrote no end; the heartbeat is its last sign.
+        end = time.time() if self.status.live else self.status.ended or self.status.heartbeat
+        return None if end is None else self.status.seconds_before + max(0.0, end - self.status.started)
 
     @property
     def remaining_seconds(self) -> float | None:

@@ -80,9 +80,10 @@ def _to_json(record: Any) -> Any:
 def _compute_cost(status: RunStatus, outcome: RunOutcome, ended: float) -> dict[str, Any]:
     report, evaluation = outcome.report, outcome.evaluation
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    queued = status.queued_again or status.created  # of a resumed run, the wait of its last attempt
     return {
-        "waited_seconds": None if status.started is None else status.started - status.created,
-        "total_seconds": None if status.started is None else ended - status.started,
+        "waited_seconds": None if status.started is None else status.started - queued,
+        "total_seconds": None if status.started is None else status.seconds_before + ended - status.started,
         "tuning_seconds": None if report is None else report.seconds,
         "evaluation_seconds": None if evaluation is None else evaluation.seconds,
         "peak_memory_bytes": None if report is None else report.peak_memory_bytes,

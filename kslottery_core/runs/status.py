@@ -1,6 +1,8 @@
 """Where a run stands: `status.json`, and whether the process behind it is still there."""
 
 import dataclasses
+import errno
+import json
 import socket
 import threading
 import time
@@ -18,6 +20,7 @@ LIVE_STATES = ("queued", "running")
 ENDED_STATES = ("finished", "failed", "cancelled", "died")
 
 STATUS_FILE = "status.json"
+FULL_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 STARTUP_SECONDS = 60.0  # a launched process that has not written its pid by then never started
 STALE_SECONDS = 60.0  # on another host only the heartbeat tells
 _CLOCK_SECONDS = 2.0  # psutil derives start times from the boot time, which moves a little when the clock is set
@@ -27,7 +30,8 @@ _CLOCK_SECONDS = 2.0  # psutil derives start times from the boot time, which mov
 class RunStatus:
     """One moment of a run. Times are unix seconds; `process_started` is psutil's start time of `pid`.
 
-    `queue` names what the run waits for and holds: one piece of hardware (see `identify_queue`).
+    `queue` names what the run waits for and holds: one piece of hardware (see `identify_queue`). A resumed run is at
+    its second `attempt` or a later one, waits since `queued_again`, and had worked for `seconds_before` until then.
     `state` is one of `STORED_STATES` on disk. Reading a folder may derive two more: `died` (the process is gone
     without a last word) and `broken` (no readable status).
     """
@@ -46,6 +50,9 @@ class RunStatus:
     step: int = 0
     total: int = 0
     message: str | None = None
+    attempt: int = 1
+    queued_again: float | None = None
+    seconds_before: float = 0.0
 
     @property
     def live(self) -> bool:
@@ -143,4 +150,13 @@ class StatusWriter:
 
 def save_status(folder: Path, status: RunStatus) -> None:
     """Write `status.json` so that no reader sees half of it."""
-    save_json(folder / STATUS_FILE, dataclasses.asdict(status))
+    path, content = folder / STATUS_FILE, dataclasses.asdict(status)
+    try:
+        save_json(path, content)
+    except OSError as problem:
+        if problem.errno not in FULL_DISK_ERRORS or not path.exists():
+            raise
+        # How a run ended must be told on a full disk too: writing over what is there needs no new block.
+        with path.open("r+", encoding="utf-8") as status_file:
+            status_file.write(json.dumps(content, ensure_ascii=False) + "\n")
+            status_file.truncate()

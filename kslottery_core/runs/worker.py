@@ -3,124 +3,29 @@
 `python -m kslottery_core.runs.worker FOLDER` is what `launch_run` starts.
 """
 
-import contextlib
-import dataclasses
 import faulthandler
-import json
 import os
-import signal
 import sys
-import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from kslottery_core.errors import KSLotteryError, RunError
-from kslottery_core.progress import OnProgress, ProgressEvent, ignore_progress
+from kslottery_core.progress import OnProgress, ignore_progress
 from kslottery_core.runs.queue import hold_device, identify_queue, resolve_device, use_free_cores
-from kslottery_core.runs.record import CANCEL_FILE, CHECKPOINTS_FOLDER, LOG_FILE, METRICS_FILE, load_run
+from kslottery_core.runs.record import CHECKPOINTS_FOLDER, LOG_FILE, load_run
 from kslottery_core.runs.result import RunOutcome, save_outputs, save_result
+from kslottery_core.runs.session import Cancelled, RunSession
 from kslottery_core.runs.spec import RunSpec
-from kslottery_core.runs.status import RunStatus, StatusWriter, load_status, read_host
+from kslottery_core.runs.status import FULL_DISK_ERRORS, RunStatus, load_status, read_host
+from kslottery_core.tuning.checkpointing import discard_checkpoints, find_last_step
 
 if TYPE_CHECKING:
     from kslottery_core.corpora import Corpus
-
-HEARTBEAT_SECONDS = 5.0
-_WATCH_SECONDS = 0.25
-_STATUS_SECONDS = 0.3  # metrics get every event, the status only as often as somebody may look at it
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-
-class _Cancelled(BaseException):
-    """Leaves work that has nothing to keep yet; not an Exception, so that no library swallows it."""
-
-
-class _Session:
-    """What surrounds the work: progress, heartbeat, and requests to stop."""
-
-    def __init__(self, folder: Path, status: RunStatus, on_progress: OnProgress) -> None:
-        self.folder = folder
-        self.writer = StatusWriter(folder, status)
-        self.cancelled = threading.Event()
-        self.last_step: ProgressEvent | None = None
-        self._on_progress = on_progress
-        self._nothing_to_keep = True  # until the first step: loading can be left at once
-        self._may_insist = True
-        self._ended = threading.Event()
-        self._last_written = 0.0
-        self._handles_signals = threading.current_thread() is threading.main_thread()
-
-    def should_stop(self) -> bool:
-        if not self.cancelled.is_set() and (self.folder / CANCEL_FILE).exists():
-            self.cancelled.set()
-        return self.cancelled.is_set()
-
-    def report(self, event: ProgressEvent) -> None:
-        """One line in `metrics.jsonl`, and now and then the status."""
-        self._nothing_to_keep = self._nothing_to_keep and event.phase == "load"
-        if event.phase in ("tune", "generate"):
-            self.last_step = event
-        line = json.dumps(dataclasses.asdict(event), ensure_ascii=False, default=float)
-        with (self.folder / METRICS_FILE).open("a", encoding="utf-8") as metrics:
-            metrics.write(line + "\n")
-        new_phase = event.phase != self.writer.status.phase
-        if new_phase or event.step >= event.total or event.time - self._last_written >= _STATUS_SECONDS:
-            self._last_written = event.time
-            self.writer.write(phase=event.phase, step=int(event.step), total=int(event.total), message=event.message)
-        self._on_progress(event)
-
-    def log(self, text: str) -> None:
-        with (self.folder / LOG_FILE).open("a", encoding="utf-8") as log:
-            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
-
-    def keep_all(self) -> None:
-        """From here on there is something to keep: a request to stop is noted, and asked for by `should_stop`."""
-        self._nothing_to_keep = False
-
-    def throw_nothing(self) -> None:
-        """From here on not even an insistent Ctrl-C is thrown."""
-        self._nothing_to_keep = False
-        self._may_insist = False
-
-    @contextlib.contextmanager
-    def watched(self) -> Iterator[None]:
-        """Heartbeat and stop requests while the block runs."""
-        watcher = threading.Thread(target=self._watch, daemon=True)
-        before = {number: signal.getsignal(number) for number in _SIGNALS} if self._handles_signals else {}
-        for number in before:
-            signal.signal(number, self._handle_signal)
-        watcher.start()
-        try:
-            yield
-        finally:
-            self._ended.set()
-            watcher.join()
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _handle_signal(self, number: int, frame: Any) -> None:
-        again = self.cancelled.is_set()
-        self.cancelled.set()
-        if self._nothing_to_keep:
-            self._nothing_to_keep = False
-            raise _Cancelled
-        if again and self._may_insist and number == signal.SIGINT:  # somebody at a terminal insists
-            raise KeyboardInterrupt
-
-    def _watch(self) -> None:
-        last_heartbeat = time.monotonic()
-        while not self._ended.wait(_WATCH_SECONDS):
-            # A signal to ourselves is the only way to leave a long load in another thread.
-            if self._nothing_to_keep and self._handles_signals and self.should_stop():
-                os.kill(os.getpid(), signal.SIGTERM)
-            if time.monotonic() - last_heartbeat >= HEARTBEAT_SECONDS:
-                last_heartbeat = time.monotonic()
-                self.writer.write()
 
 
 def work(
@@ -142,7 +47,7 @@ def work(
     if status.state != "queued" or status.pid not in (None, os.getpid()):
         raise RunError(f"{folder}: expected a queued run that nobody works on, found one that is {status.state}.")
     own_start = psutil.Process().create_time()
-    session = _Session(folder, status, on_progress)
+    session = RunSession(folder, status, on_progress)
     with session.watched():
         try:
             try:
@@ -156,20 +61,20 @@ def work(
             finally:
                 session.throw_nothing()  # a late signal must not keep the last word from being written
             state, message = ("finished", None) if finished else ("cancelled", _describe_stop(session))
-        except (_Cancelled, KeyboardInterrupt):
+        except (Cancelled, KeyboardInterrupt):
             state, message = "cancelled", _describe_stop(session)
         except KSLotteryError as problem:
             state, message = "failed", str(problem)
         except BaseException as problem:
             session.log(traceback.format_exc())
-            state, message = "failed", _describe_problem(problem)
+            state, message = "failed", _describe_problem(problem, folder)
         session.log(state if message is None else f"{state}: {message}")
         session.writer.write(state=state, ended=time.time(), message=message)
     return session.writer.status
 
 
 def _perform(
-    session: _Session,
+    session: RunSession,
     spec: RunSpec,
     tune: Callable[..., Any] | None,
     evaluate: Callable[..., Any] | None,
@@ -186,7 +91,7 @@ def _perform(
 
     with hold_device(folder, queue, on_wait=tell_wait, should_stop=session.should_stop) as held:
         if not held:
-            raise _Cancelled
+            raise Cancelled
         session.log(f"runs {spec.method!r} on {device} (pid {os.getpid()})")
         writer.write(state="running", started=time.time(), phase="load", message=None)
         _load_corpora(spec, outcome)
@@ -213,6 +118,7 @@ def _perform(
             on_progress=session.report,
             should_stop=session.should_stop,
             on_loaded=lambda model, tokenizer: _check_test(spec, outcome, model, tokenizer),
+            **({"resume": True} if writer.status.attempt > 1 else {}),
         )
         session.keep_all()
         outcome.report = tuned.report
@@ -222,6 +128,8 @@ def _perform(
                 complete = not session.should_stop() and _evaluate(session, spec, outcome, tuned, evaluate)
         finally:  # what the tuning cost is known even when the evaluation fails
             save_result(folder, spec, writer.status, outcome, time.time())
+        if complete:  # nobody will go on from them
+            discard_checkpoints(folder / CHECKPOINTS_FOLDER)
         return complete
 
 
@@ -235,7 +143,7 @@ def _check_test(spec: RunSpec, outcome: RunOutcome, model: Any, tokenizer: Any) 
 
 
 def _evaluate(
-    session: _Session, spec: RunSpec, outcome: RunOutcome, tuned: Any, evaluate: Callable[..., Any] | None
+    session: RunSession, spec: RunSpec, outcome: RunOutcome, tuned: Any, evaluate: Callable[..., Any] | None
 ) -> bool:
     if evaluate is None:
         from kslottery_core import evaluation as evaluation_room
@@ -277,19 +185,24 @@ def _choose_prompt(corpus: "Corpus | None", spec: RunSpec) -> str:
     return spec.prompt if corpus is None or corpus.prompt is None else corpus.prompt
 
 
-def _describe_stop(session: _Session) -> str:
+def _describe_stop(session: RunSession) -> str:
     last = session.last_step
     if last is None:
-        return "stopped before its first step; there is nothing to keep"
+        step = find_last_step(session.folder / CHECKPOINTS_FOLDER)  # of an earlier attempt
+        kept = "there is nothing to keep" if step is None else f"the checkpoint of step {step:,} is kept"
+        return f"stopped before its first step; {kept}"
     doing = "tuning" if last.phase == "tune" else "evaluation"
     where = f"stopped at step {last.step:,} of {last.total:,} of the {doing}"
     saved = session.folder / CHECKPOINTS_FOLDER
-    kept = saved.is_dir() and any(saved.iterdir())
-    return f"{where}; what it had done is kept in {CHECKPOINTS_FOLDER}" if kept else where
+    keeps = saved.is_dir() and any(saved.iterdir())
+    return f"{where}; what it had done is kept in {CHECKPOINTS_FOLDER}" if keeps else where
 
 
-def _describe_problem(problem: BaseException) -> str:
+def _describe_problem(problem: BaseException, folder: Path) -> str:
     kind = type(problem).__name__
+    full = isinstance(problem, OSError) and problem.errno in FULL_DISK_ERRORS
+    if full or "No space left on device" in str(problem):  # safetensors has an error class of its own
+        return f"the disk of {folder} is full; free some space and resume the run, which goes on from what it had saved"
     advice = "a smaller batch size may help; " if "OutOfMemory" in kind or isinstance(problem, MemoryError) else ""
     return f"the run ended with an unexpected {kind}; {advice}the details are at the end of {LOG_FILE}"
 

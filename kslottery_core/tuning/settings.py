@@ -60,7 +60,8 @@ class TuningSettings:
     `batch_size` is the number of sentence pairs a step and device sees at once; the optimizer steps every
     `gradient_accumulation` batches. `max_steps`, when given, overrides `epochs`. `warmup_share` is a share of all
     steps. `max_length` is in tokens, prompt and target together. `ticket_rows`, `lora` and `prefix` concern the method
-    of their name alone.
+    of their name alone. After the first and every `checkpoint_steps` steps a killed training can be gone on from, 0
+    keeps nothing for that; results do not depend on it.
     """
 
     learning_rate: float = 5e-3
@@ -75,6 +76,7 @@ class TuningSettings:
     max_length: int = 256
     precision: str = "auto"
     ticket_rows: str = "input"
+    checkpoint_steps: int = 100
     lora: LoraSettings = field(default_factory=LoraSettings)
     prefix: PrefixSettings = field(default_factory=PrefixSettings)
 
@@ -95,6 +97,10 @@ class TuningSettings:
             raise TuningError(f"weight_decay: expected a number of at least 0, found {self.weight_decay!r}.")
         if not 0 <= self.warmup_share < 1:
             raise TuningError(f"warmup_share: expected a share from 0 up to 1, found {self.warmup_share!r}.")
+        if self.checkpoint_steps < 0:
+            raise TuningError(
+                f"checkpoint_steps: expected a whole number of steps, or 0 for none, found {self.checkpoint_steps!r}."
+            )
         if not 0 <= self.seed < 2**32:
             raise TuningError(f"seed: expected a whole number from 0 to {2**32 - 1}, found {self.seed!r}.")
         for name, choice, known in (

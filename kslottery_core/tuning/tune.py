@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from kslottery_core.errors import TuningError
 from kslottery_core.progress import OnProgress, ProgressEvent, ShouldStop, ignore_progress, never_stop
 from kslottery_core.tickets import check_ticket_fits
+from kslottery_core.tuning.checkpointing import TRAINING_FOLDER, CheckpointPlan, load_last_checkpoint
 from kslottery_core.tuning.dataset import Examples, encode_examples
+from kslottery_core.tuning.identity import describe_training
 from kslottery_core.tuning.matrix import get_input_matrix
 from kslottery_core.tuning.memory import PeakMemory
 from kslottery_core.tuning.prefix import count_virtual_tokens
@@ -80,16 +82,19 @@ def tune(
     on_progress: OnProgress = ignore_progress,
     should_stop: ShouldStop = never_stop,
     on_loaded: Callable[["PreTrainedModel", Any], None] | None = None,
+    resume: bool = False,
 ) -> TunedModel:
     """Perform a task and save the result below `folder`.
 
-    `on_loaded` gets model and tokenizer before anything is trained; what it raises ends the tuning there.
+    `on_loaded` gets model and tokenizer before anything is trained; what it raises ends the tuning there. While it
+    trains, `folder/training` holds the last checkpoint (see `checkpoint_steps`), which stays for the caller to discard;
+    with `resume` the training goes on from there as if it had never ended, or begins where there is none.
 
     `ticket` and `transfer` write their rows to `folder/ticket`, and with `output="checkpoint"` a whole model to
     `folder/model` as well; `lora` and `prefix` write a PEFT adapter to `folder/adapter`, `lora` with a whole model on
     request too; `full` and `embedding` write `folder/model`; `base` writes nothing. A training that was stopped is
     saved as it is. Raises TuningError, TicketError, CheckpointError or CorpusError before any training
-    starts, and TuningError at a loss that is no number.
+    starts, a checkpoint of another training among the reasons, and TuningError at a loss that is no number.
     """
     import torch
 
@@ -131,6 +136,7 @@ def tune(
         from kslottery_core.tuning.training import train
 
         model, trained = _prepare(model, task)
+        checkpoints = _plan_checkpoints(task, model, examples, precision, folder, resume)
         with memory:
             outcome = train(
                 model,
@@ -142,7 +148,9 @@ def tune(
                 folder=folder,
                 on_progress=on_progress,
                 should_stop=should_stop,
+                checkpoints=checkpoints,
             )
+        notes += outcome.notes
         if task.method == "ticket":
             from kslottery_core.tuning.ticket import merge_ticket
 
@@ -242,6 +250,17 @@ def _prepare(model: "PreTrainedModel", task: TuningTask) -> "tuple[PreTrainedMod
 
         adapted = prepare_lora(model, task.settings.lora, task.settings.seed)
     return adapted, sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
+
+
+def _plan_checkpoints(
+    task: TuningTask, model: Any, examples: Examples, precision: str, folder: Path, resume: bool
+) -> CheckpointPlan | None:
+    """Where the training's checkpoints go and which one it goes on from; None when it keeps none."""
+    if not task.settings.checkpoint_steps and not resume:
+        return None
+    identity = describe_training(task, model, examples, precision)
+    start = load_last_checkpoint(folder, identity) if resume else None
+    return CheckpointPlan(folder / TRAINING_FOLDER, task.settings.checkpoint_steps, identity, start)
 
 
 def _transfer(model: "PreTrainedModel", task: TuningTask) -> "torch.Tensor":

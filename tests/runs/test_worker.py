@@ -14,7 +14,7 @@ import kslottery_core
 from kslottery_core import tuning
 from kslottery_core.corpora import ALPACA_PROMPT, CorpusSpec
 from kslottery_core.errors import RunError
-from kslottery_core.runs import result, worker
+from kslottery_core.runs import result, session, worker
 from kslottery_core.runs.status import load_status
 from kslottery_core.tickets import Ticket
 from kslottery_core.tuning import TuningTask
@@ -185,7 +185,7 @@ def test_work_in_a_thread_is_cancelled_by_the_file(work_here, store):
 
 
 def test_the_heart_beats_while_a_step_is_long(work_here, store, monkeypatch):
-    monkeypatch.setattr(worker, "HEARTBEAT_SECONDS", 0.2)
+    monkeypatch.setattr(session, "HEARTBEAT_SECONDS", 0.2)
     beats = []
 
     def look(event):

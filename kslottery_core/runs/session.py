@@ -1,0 +1,108 @@
+"""What surrounds the work on a run while it goes on: progress, heartbeat, and requests to stop."""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from kslottery_core.progress import OnProgress, ProgressEvent
+from kslottery_core.runs.metrics import MetricsFile
+from kslottery_core.runs.record import CANCEL_FILE, LOG_FILE
+from kslottery_core.runs.status import RunStatus, StatusWriter
+
+HEARTBEAT_SECONDS = 5.0
+_WATCH_SECONDS = 0.25
+_STATUS_SECONDS = 0.3  # metrics get every event, the status only as often as somebody may look at it
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Cancelled(BaseException):
+    """Leaves work that has nothing to keep yet; not an Exception, so that no library swallows it."""
+
+
+class RunSession:
+    """What surrounds the work: progress, heartbeat, and requests to stop."""
+
+    def __init__(self, folder: Path, status: RunStatus, on_progress: OnProgress) -> None:
+        self.folder = folder
+        self.writer = StatusWriter(folder, status)
+        self.cancelled = threading.Event()
+        self.last_step: ProgressEvent | None = None
+        self._on_progress = on_progress
+        self._nothing_to_keep = True  # until the first step: loading can be left at once
+        self._may_insist = True
+        self._ended = threading.Event()
+        self._metrics = MetricsFile(folder)
+        self._last_written = 0.0
+        self._handles_signals = threading.current_thread() is threading.main_thread()
+
+    def should_stop(self) -> bool:
+        if not self.cancelled.is_set() and (self.folder / CANCEL_FILE).exists():
+            self.cancelled.set()
+        return self.cancelled.is_set()
+
+    def report(self, event: ProgressEvent) -> None:
+        """One line in `metrics.jsonl`, and now and then the status."""
+        self._nothing_to_keep = self._nothing_to_keep and event.phase == "load"
+        if event.phase in ("tune", "generate"):
+            self.last_step = event
+        self._metrics.append(event)
+        new_phase = event.phase != self.writer.status.phase
+        if new_phase or event.step >= event.total or event.time - self._last_written >= _STATUS_SECONDS:
+            self._last_written = event.time
+            self.writer.write(phase=event.phase, step=int(event.step), total=int(event.total), message=event.message)
+        self._on_progress(event)
+
+    def log(self, text: str) -> None:
+        """One line in `log.txt`; a disk that does not take it must not hide what the run ended with."""
+        with contextlib.suppress(OSError), (self.folder / LOG_FILE).open("a", encoding="utf-8") as log:
+            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+
+    def keep_all(self) -> None:
+        """From here on there is something to keep: a request to stop is noted, and asked for by `should_stop`."""
+        self._nothing_to_keep = False
+
+    def throw_nothing(self) -> None:
+        """From here on not even an insistent Ctrl-C is thrown."""
+        self._nothing_to_keep = False
+        self._may_insist = False
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Heartbeat and stop requests while the block runs."""
+        watcher = threading.Thread(target=self._watch, daemon=True)
+        before = {number: signal.getsignal(number) for number in _SIGNALS} if self._handles_signals else {}
+        for number in before:
+            signal.signal(number, self._handle_signal)
+        watcher.start()
+        try:
+            yield
+        finally:
+            self._ended.set()
+            watcher.join()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _handle_signal(self, number: int, frame: Any) -> None:
+        again = self.cancelled.is_set()
+        self.cancelled.set()
+        if self._nothing_to_keep:
+            self._nothing_to_keep = False
+            raise Cancelled
+        if again and self._may_insist and number == signal.SIGINT:  # somebody at a terminal insists
+            raise KeyboardInterrupt
+
+    def _watch(self) -> None:
+        last_heartbeat = time.monotonic()
+        while not self._ended.wait(_WATCH_SECONDS):
+            # A signal to ourselves is the only way to leave a long load in another thread.
+            if self._nothing_to_keep and self._handles_signals and self.should_stop():
+                os.kill(os.getpid(), signal.SIGTERM)
+            if time.monotonic() - last_heartbeat >= HEARTBEAT_SECONDS:
+                last_heartbeat = time.monotonic()
+                with contextlib.suppress(OSError):  # the run itself meets the same disk, and tells
+                    self.writer.write()
