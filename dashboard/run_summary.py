@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One finished run. None is not measured. Times in seconds, sizes in bytes, shares from 0 to 1."""
+    """One finished run. None is not measured, or no ticket. Times in seconds, sizes in bytes, shares from 0 to 1."""
 
     run_id: str
     name: str
@@ -28,6 +28,7 @@ class RunSummary:
     saved_bytes: int | None
     test_name: str | None
     notes: tuple[str, ...]
+    ticket_rule: str | None = None
 
     def get_score(self, metric: str, extraction: str) -> Score | None:
         """The score of this metric and part of the output, or None when it was not measured."""
@@ -87,6 +88,7 @@ def summarise_run(record: RunRecord) -> RunSummary:
         saved_bytes=_read_integer(cost.get("saved_bytes")),
         test_name=test.get("name") if isinstance(test.get("name"), str) else None,
         notes=tuple(dict.fromkeys(note for note in notes if isinstance(note, str))),
+        ticket_rule=None if ticket is None else ticket.rule,
     )
 
 

@@ -46,6 +46,31 @@ METHOD_NAMES = {
     "prefix": "Prefix tuning",
 }
 
+METHOD_EXPLANATIONS = {
+    "base": "Nothing is trained: the model is tested as it is, for the others to be compared with.",
+    "full": "Every weight is trained: the usual yardstick, and the dearest in memory and disk.",
+    "embedding": "Only the input embedding is trained, all of its rows. Tickets are read from what it changes.",
+    "ticket": "Only the rows of the chosen tokens are trained; everything else stays as it is, to the last bit.",
+    "transfer": "The rows of the chosen tokens are copied from a tuned model; nothing is trained.",
+    "lora": "Small matrices beside the linear layers are trained, through PEFT; the model itself stays as it is.",
+    "prefix": "Trained positions stand before the text in every layer, through PEFT; the model itself stays as it is.",
+}
+
+TICKET_ROW_NAMES = {"input": "Input rows only, as in the paper", "input_and_head": "Input and output rows, as one"}
+
+RULE_NAMES = {
+    "alpha": "wins at α",
+    "top_k": "largest D",
+    "published": "published",
+    "list": "list",
+    "frequent": "most frequent",
+    "random": "random",
+    "matched": "random, as frequent",
+    "prompt": "prompt",
+    "union": "union",
+    "intersection": "intersection",
+}
+
 STATE_NAMES = {
     "queued": "Waiting",
     "running": "Running",
@@ -66,7 +91,8 @@ PHASE_NAMES = {
 
 
 TIED_DEFAULT = (
-    "As in the paper's setting, runs started here tune the input rows only; the output layer keeps its values."
+    "As in the paper's setting, runs started here tune the input rows only; the output layer keeps its values. The "
+    "rows of a ticket can be trained at both ends instead."
 )
 
 _MARKDOWN_SIGNS = re.compile(r"[\\`*_\[\]()#!<>$:~|&]")

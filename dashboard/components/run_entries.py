@@ -2,60 +2,79 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard import loaders, session
+from dashboard import loaders
+from dashboard.components.method_fields import KEPT_METHODS, build_settings, list_suggestions
+from dashboard.components.row_choice import (
+    FROM_ALPHA,
+    FROM_TOP,
+    choose_ticket,
+    find_tied,
+    name_rows,
+    suggest_row_entries,
+)
+from dashboard.components.run_fields import read_number, read_text
+from dashboard.components.text_fields import build_corpus
 from dashboard.loaders import Comparison
+from dashboard.wording import METHOD_NAMES, format_name
 from kslottery_core.errors import RunError
-from kslottery_core.runs.spec import TICKET_METHODS
+from kslottery_core.runs.spec import NAME_LENGTH, TICKET_METHODS
 from kslottery_core.tuning.settings import TRAINED_METHODS, TuningSettings
 
 if TYPE_CHECKING:
-    from kslottery_core.corpora import CorpusSpec
     from kslottery_core.evaluation.settings import EvaluationSettings
     from kslottery_core.runs import RunSpec
     from kslottery_core.tickets import Ticket
 
-FROM_ALPHA = "The ticket at the present α"
-FROM_TOP = "The tokens with the largest D"
-FROM_FILE = "A ticket file"
+__all__ = ["FROM_ALPHA", "FROM_TOP", "build_spec", "choose_defaults", "describe_rate", "make_name", "suggest_entries"]
 
-_LEARNING_RATES = {"full": 5e-5}  # every weight moves: far smaller steps than for a few embedding rows
-_NUMBER_NAMES = {
-    "run_learning_rate": "learning rate",
-    "run_epochs": "number of epochs",
-    "run_batch": "number of sentences a batch",
-    "run_accumulation": "number of batches a step",
-    "run_seed": "seed",
-    "run_beams": "number of beams",
-    "run_new_tokens": "number of new tokens",
-    "run_top": "number of tokens",
+_RATES = {
+    "full": (5e-5, "a usual start for full fine-tuning; the paper's authors took 2e-5."),
+    "embedding": (5e-3, "what worked here for small models; the paper's authors took 2e-5, for far more steps."),
+    "ticket": (5e-3, "what worked here for small models; a few rows bear, and need, far larger steps than a model."),
+    "lora": (
+        5e-4,
+        "ten times that of full fine-tuning, a usual start; the paper's authors took 1e-4. On the demo's model, in 100 "
+        "steps, 1e-3 did best of 1e-4 to 3e-2.",
+    ),
+    "prefix": (
+        1e-2,
+        "a prefix learns slowly. On the demo's model, in 100 steps, 3e-2 did best; with 1e-2 it had not yet learned "
+        "where to stop.",
+    ),
 }
+_ADVICE = "It is not fitted to your model: try several before you call a method worse."
 
 
 def choose_defaults(method: str, comparison: Comparison | None) -> tuple[TuningSettings, EvaluationSettings]:
     """What the form suggests: on the demo what its finished runs used, so that a new run can be ranked with them."""
     from kslottery_core.evaluation.settings import EvaluationSettings
 
-    rate = _LEARNING_RATES.get(method, TuningSettings().learning_rate)
+    rate = _RATES[method][0] if method in _RATES else TuningSettings().learning_rate
     tuning, evaluation = TuningSettings(learning_rate=rate), EvaluationSettings()
-    if comparison is not None and loaders.is_demo(comparison.choice):
-        specs = {record.spec.method: record.spec for record in loaders.load_demo_runs() if record.spec is not None}
-        for spec in specs.values():
-            evaluation = spec.evaluation
-        if method in specs:
-            tuning = specs[method].tuning
+    specs = _read_demo_specs(comparison)
+    for spec in specs.values():
+        evaluation = spec.evaluation
+    if method in specs:
+        tuning = specs[method].tuning
     return tuning, evaluation
 
 
-def name_training_field(name: str, method: str) -> str:
-    """The key of a training setting in the form: each method has its own, or one would inherit another's steps."""
-    return f"run_{name}_{method}"
+def describe_rate(method: str, comparison: Comparison | None) -> str:
+    """Where the suggested learning rate comes from, and what it does not promise."""
+    if method in _read_demo_specs(comparison):
+        return f"that of the demo's finished run. {_ADVICE}"
+    return f"{_RATES[method][1]} {_ADVICE}"
+
+
+def _read_demo_specs(comparison: Comparison | None) -> dict[str, RunSpec]:
+    if comparison is None or not loaders.is_demo(comparison.choice):
+        return {}
+    return {record.spec.method: record.spec for record in loaders.load_demo_runs() if record.spec is not None}
 
 
 def suggest_entries(method: str, comparison: Comparison | None) -> dict[str, object]:
@@ -66,15 +85,6 @@ def suggest_entries(method: str, comparison: Comparison | None) -> dict[str, obj
     on_demo = pair is not None and loaders.is_demo(pair)
     texts = {part: loaders.find_demo_text(part) if on_demo else None for part in ("train", "test")}
     tuning, evaluation = choose_defaults(method, comparison)
-    training = {
-        "learning_rate": tuning.learning_rate,
-        "steps": tuning.max_steps,
-        "epochs": tuning.epochs,
-        "batch": tuning.batch_size,
-        "accumulation": tuning.gradient_accumulation,
-        "schedule": tuning.schedule,
-        "seed": tuning.seed,
-    }
     return {
         "run_model": "" if pair is None else pair.before or "",
         "run_revision": "" if pair is None else pair.before_revision or "",
@@ -87,8 +97,17 @@ def suggest_entries(method: str, comparison: Comparison | None) -> dict[str, obj
         "run_prompt": DEFAULT_PROMPT,
         "run_beams": evaluation.beams,
         "run_new_tokens": evaluation.max_new_tokens,
-        **{name_training_field(name, method): value for name, value in training.items()},
+        **suggest_row_entries(comparison),
+        **list_suggestions(method, tuning),
     }
+
+
+def make_name(method: str, comparison: Comparison | None) -> str:
+    """The name of a run that nobody names: its method, and which rows it takes."""
+    if method not in TICKET_METHODS:
+        return format_name(METHOD_NAMES, method)
+    short = "Partial Tuning" if method == "ticket" else "Partial Transfer"
+    return f"{short}, {name_rows(comparison)}"[:NAME_LENGTH]
 
 
 def build_spec(method: str, name: str, comparison: Comparison | None) -> RunSpec:
@@ -98,88 +117,40 @@ def build_spec(method: str, name: str, comparison: Comparison | None) -> RunSpec
     state = st.session_state
     defaults, evaluation = choose_defaults(method, comparison)
     trained = method in TRAINED_METHODS
-    if not _read_text("run_model"):
+    if not read_text("run_model"):
         raise RunError("The base model is missing; give a model folder, a GGUF file or a hub id.")
-    if trained and not _read_text("run_train"):
+    if trained and not read_text("run_train"):
         raise RunError("The training text is missing; give a file of sentence pairs to learn from.")
-    if method == "base" and not _read_text("run_test"):
+    if method == "base" and not read_text("run_test"):
         raise RunError("The base model is only tested, and the test text is missing; give a file of sentence pairs.")
-    tuning = defaults
-    if trained:
-        tuning = replace(
-            defaults,
-            learning_rate=float(_read_number(name_training_field("learning_rate", method))),
-            epochs=float(_read_number(name_training_field("epochs", method))),
-            max_steps=state.get(name_training_field("steps", method)),
-            batch_size=int(_read_number(name_training_field("batch", method))),
-            gradient_accumulation=int(_read_number(name_training_field("accumulation", method))),
-            schedule=state[name_training_field("schedule", method)],
-            seed=int(_read_number(name_training_field("seed", method))),
-        )
     return RunSpec(
         name=name,
         method=method,
-        model=_read_text("run_model"),
-        revision=_read_text("run_revision") or None,
-        ticket=_choose_ticket(comparison) if method in TICKET_METHODS else None,
-        after=(_read_text("run_after") or None) if method == "transfer" else None,
-        after_revision=(_read_text("run_after_revision") or None) if method == "transfer" else None,
-        train=_build_corpus("train") if trained else None,
-        test=_build_corpus("test") if _read_text("run_test") else None,
+        model=read_text("run_model"),
+        revision=read_text("run_revision") or None,
+        ticket=_choose_full_ticket(comparison) if method in TICKET_METHODS else None,
+        after=(read_text("run_after") or None) if method == "transfer" else None,
+        after_revision=(read_text("run_after_revision") or None) if method == "transfer" else None,
+        train=build_corpus("train") if trained else None,
+        test=build_corpus("test") if read_text("run_test") else None,
         prompt=state["run_prompt"],
-        tuning=tuning,
+        tuning=build_settings(method, defaults, find_tied(comparison))
+        if trained
+        else replace(defaults, ticket_rows="input"),
         evaluation=replace(
-            evaluation, beams=int(_read_number("run_beams")), max_new_tokens=int(_read_number("run_new_tokens"))
+            evaluation, beams=int(read_number("run_beams")), max_new_tokens=int(read_number("run_new_tokens"))
         ),
         device=state["run_device"],
-        output=state.get("run_output", "rows"),
+        output=state.get("run_output", "rows") if method in KEPT_METHODS else "rows",
     )
 
 
-def _read_text(key: str) -> str:
-    return str(st.session_state.get(key) or "").strip()
-
-
-def _read_number(key: str) -> float:
-    value = st.session_state.get(key)
-    if value is None:
-        name = next(name for prefix, name in _NUMBER_NAMES.items() if key.startswith(prefix))
-        raise RunError(f"The {name} is missing; fill it in.")
-    return value
-
-
-def _build_corpus(part: str) -> CorpusSpec:
-    from kslottery_core.corpora import CorpusSpec
-
-    path, words = _read_text(f"run_{part}"), "training text" if part == "train" else "test text"
-    if not Path(path).expanduser().exists():
-        raise RunError(f"There is no file at {path}; check the path of the {words}.")
-    for side in ("source", "target"):
-        if not _read_text(f"run_{side}"):
-            raise RunError(f"The {side} language is missing; give the language or column of the {words}, such as en.")
-    return CorpusSpec(
-        path, _read_text("run_source"), _read_text("run_target"), st.session_state.get(f"run_{part}_limit")
-    )
-
-
-def _choose_ticket(comparison: Comparison | None) -> Ticket:
-    from kslottery_core.tickets import Ticket, select_top_k_ticket
-
-    source = st.session_state["run_ticket_source"]
-    if source == FROM_FILE or comparison is None:
-        upload = st.session_state.get("run_ticket_file")
-        if upload is None:
-            raise RunError("The ticket is missing; choose a ticket file, or open a pair and select one there.")
-        try:
-            content = json.loads(upload.getvalue())
-        except ValueError:
-            raise RunError(f"{upload.name} is no JSON file; choose a ticket that was downloaded here.") from None
-        return Ticket.from_json(content, upload.name)
-    if source == FROM_TOP:
-        return select_top_k_ticket(comparison.result, int(_read_number("run_top")), tokens=comparison.pair.tokens)
-    ticket = loaders.load_selection(comparison, session.get_choice().alpha).ticket
+def _choose_full_ticket(comparison: Comparison | None) -> Ticket:
+    ticket = choose_ticket(comparison)
     if not ticket.size:
         raise RunError(
             "The ticket is empty: no token wins at the present α. Raise α, or take the tokens with the largest D."
+            if ticket.rule == "alpha"
+            else "The ticket is empty; choose rows in another way."
         )
     return ticket

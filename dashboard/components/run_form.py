@@ -6,20 +6,19 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard import loaders, session
-from dashboard.components.run_entries import (
-    FROM_ALPHA,
-    FROM_FILE,
-    FROM_TOP,
-    build_spec,
-    name_training_field,
-    suggest_entries,
-)
+from dashboard import loaders
+from dashboard.components.method_fields import KEPT_METHODS, show_method_fields, show_schedule, show_tied_note
+from dashboard.components.row_choice import COUNTS_TOKENS, find_tied, get_source
+from dashboard.components.row_fields import show_row_source
+from dashboard.components.run_entries import build_spec, choose_defaults, describe_rate, make_name, suggest_entries
+from dashboard.components.run_fields import KEEP
+from dashboard.components.text_fields import show_filters, show_text_fields
+from dashboard.components.text_preview import show_text_preview
 from dashboard.loaders import Comparison
-from dashboard.wording import METHOD_NAMES, TIED_DEFAULT, escape_markdown, format_name, format_noun, format_number
+from dashboard.wording import METHOD_EXPLANATIONS, METHOD_NAMES, escape_markdown
 from kslottery_core.errors import KSLotteryError
 from kslottery_core.runs.spec import TICKET_METHODS
-from kslottery_core.tuning.settings import METHODS, SCHEDULES, TRAINED_METHODS
+from kslottery_core.tuning.settings import METHODS, TRAINED_METHODS
 
 if TYPE_CHECKING:
     from kslottery_core.runs import RunRecord, RunSpec
@@ -29,8 +28,6 @@ OPEN_FORM = "kslottery.open_run_form"
 
 _DEVICES = {"auto": "Automatic", "cpu": "CPU", "cuda": "GPU (CUDA)"}
 _OUTPUTS = {"rows": "What was trained (small)", "checkpoint": "A whole model folder as well"}
-_KEEP = {"persist_state": "session"}
-_INPUT_ROW_METHODS = ("embedding", *TICKET_METHODS)
 _SUGGESTED = "kslottery.run_suggested"
 
 
@@ -43,46 +40,29 @@ def show_run_form(comparison: Comparison | None) -> RunRecord | None:
         format_func=METHOD_NAMES.__getitem__,
         index=METHODS.index("ticket"),
         key="run_method",
-        **_KEEP,
+        **KEEP,
     )
     _fill_defaults(method, comparison)
-    automatic_name = _make_name(method, comparison)
-    name = name_column.text_input("Name of the run", key="run_name", placeholder=automatic_name, **_KEEP)
-    if method in TICKET_METHODS:
-        _show_ticket_source(comparison)
+    automatic_name = make_name(method, comparison)
+    name = name_column.text_input("Name of the run", key="run_name", placeholder=automatic_name, **KEEP)
+    st.caption(METHOD_EXPLANATIONS[method])
     model, revision = st.columns([4, 1])
-    model.text_input("Base model", key="run_model", help="A model folder, a GGUF file or a hub id.", **_KEEP)
-    revision.text_input("Revision", key="run_revision", placeholder="main", **_KEEP)
+    model.text_input("Base model", key="run_model", help="A model folder, a GGUF file or a hub id.", **KEEP)
+    revision.text_input("Revision", key="run_revision", placeholder="main", **KEEP)
+    if method in TICKET_METHODS:
+        show_row_source(comparison)
     if method == "transfer":
         after, after_revision = st.columns([4, 1])
-        after.text_input("Tuned model to copy the rows from", key="run_after", **_KEEP)
-        after_revision.text_input("Revision (tuned model)", key="run_after_revision", placeholder="main", **_KEEP)
-    if method in _INPUT_ROW_METHODS and comparison is not None and comparison.pair.tied:
-        st.caption(f"This model is tied. {TIED_DEFAULT}")
-    train, test, source, target = st.columns([3, 3, 1.3, 1.3])
+        after.text_input("Tuned model to copy the rows from", key="run_after", **KEEP)
+        after_revision.text_input("Revision (tuned model)", key="run_after_revision", placeholder="main", **KEEP)
+    show_text_fields(method, counts_tokens=method in TICKET_METHODS and get_source(comparison) in COUNTS_TOKENS)
+    show_text_preview(method, comparison)
+    tied = find_tied(comparison)
     if method in TRAINED_METHODS:
-        train.text_input(
-            "Training text",
-            key="run_train",
-            placeholder="/texts/train.jsonl",
-            help="Parallel text: JSON lines, CSV or TSV.",
-            **_KEEP,
-        )
-    test.text_input(
-        "Test text",
-        key="run_test",
-        placeholder="/texts/test.jsonl",
-        help="Translated and scored afterwards. Leave it empty to tune only.",
-        **_KEEP,
-    )
-    source.text_input(
-        "From", key="run_source", placeholder="en", help="Source language: its code, or its column.", **_KEEP
-    )
-    target.text_input(
-        "To", key="run_target", placeholder="ca", help="Target language: its code, or its column.", **_KEEP
-    )
-    if method in TRAINED_METHODS:
-        _show_training(method)
+        rate = choose_defaults(method, comparison)[0].learning_rate
+        show_method_fields(method, tied, rate, describe_rate(method, comparison))
+    else:
+        show_tied_note(method, tied)
     with st.expander("More settings"):
         _show_more(method)
     if not st.button("Start", type="primary", icon=":material/play_arrow:", key="run_start"):
@@ -105,77 +85,6 @@ def _fill_defaults(method: str, comparison: Comparison | None) -> None:
     st.session_state[_SUGGESTED] = {**earlier, **suggested}
 
 
-def _make_name(method: str, comparison: Comparison | None) -> str:
-    name = format_name(METHOD_NAMES, method)
-    if method not in TICKET_METHODS or comparison is None:
-        return name
-    source = st.session_state.get("run_ticket_source", FROM_ALPHA)
-    short = "Partial Tuning" if method == "ticket" else "Partial Transfer"
-    if source == FROM_TOP:
-        return f"{short}, {format_noun(int(st.session_state.get('run_top', 20)), 'token')} with the largest D"
-    if source == FROM_FILE:
-        return f"{short}, ticket file"
-    alpha = session.get_choice().alpha
-    size = loaders.load_selection(comparison, alpha).ticket.size
-    return f"{short}, {format_noun(size, 'token')} at α {format_number(alpha.significance_level, 6)}"
-
-
-def _show_ticket_source(comparison: Comparison | None) -> None:
-    sources = (FROM_ALPHA, FROM_TOP, FROM_FILE) if comparison is not None else (FROM_FILE,)
-    choose, detail = st.columns(2, vertical_alignment="bottom")
-    source = choose.selectbox("Ticket", sources, key="run_ticket_source", **_KEEP)
-    if source == FROM_ALPHA and comparison is not None:
-        alpha = session.get_choice().alpha
-        size = loaders.load_selection(comparison, alpha).ticket.size
-        level = format_number(alpha.significance_level, 6)
-        detail.caption(
-            f"{format_noun(size, 'token')} at α = {level}."
-            if size
-            else f"No token wins at α = {level}: raise α, or take the tokens with the largest D."
-        )
-    elif source == FROM_TOP:
-        detail.number_input("Number of tokens", min_value=1, value=20, step=1, key="run_top", **_KEEP)
-    elif source == FROM_FILE:
-        st.file_uploader("Ticket file (JSON)", type="json", key="run_ticket_file")
-
-
-def _show_training(method: str) -> None:
-    rate, steps, length, batch = st.columns(4)
-    rate.number_input(
-        "Learning rate",
-        min_value=1e-9,
-        max_value=10.0,
-        value=None,
-        step=1e-4,
-        format="%.6g",
-        key=name_training_field("learning_rate", method),
-        **_KEEP,
-    )
-    by_steps = steps.number_input(
-        "Steps",
-        min_value=1,
-        value=None,
-        step=10,
-        placeholder="as the epochs say",
-        key=name_training_field("steps", method),
-        help="Optimizer steps. Clear the field to train by epochs instead.",
-        **_KEEP,
-    )
-    length.number_input(
-        "Epochs",
-        min_value=0.01,
-        value=None,
-        step=1.0,
-        key=name_training_field("epochs", method),
-        disabled=by_steps is not None,
-        help="Passes over the training text; used when the number of steps is empty.",
-        **_KEEP,
-    )
-    batch.number_input(
-        "Sentences a batch", min_value=1, value=None, step=1, key=name_training_field("batch", method), **_KEEP
-    )
-
-
 def _show_more(method: str) -> None:
     if method in TRAINED_METHODS:
         train_limit, test_limit = st.columns(2)
@@ -184,37 +93,27 @@ def _show_more(method: str) -> None:
     limit_help = "Use only the first so many sentence pairs; empty for all."
     if train_limit is not None:
         train_limit.number_input(
-            "Training pairs at most", min_value=1, value=None, step=1, key="run_train_limit", help=limit_help, **_KEEP
+            "Training pairs at most", min_value=1, value=None, step=1, key="run_train_limit", help=limit_help, **KEEP
         )
     test_limit.number_input(
-        "Test pairs at most", min_value=1, value=None, step=1, key="run_test_limit", help=limit_help, **_KEEP
+        "Test pairs at most", min_value=1, value=None, step=1, key="run_test_limit", help=limit_help, **KEEP
     )
     st.text_area(
         "Prompt",
         key="run_prompt",
         height=110,
         help="{source} stands for the sentence, {source_language} and {target_language} for the languages' names.",
-        **_KEEP,
+        **KEEP,
     )
     if method in TRAINED_METHODS:
-        accumulation, schedule, seed = st.columns(3)
-        accumulation.number_input(
-            "Batches a step", min_value=1, value=None, step=1, key=name_training_field("accumulation", method), **_KEEP
-        )
-        schedule.selectbox(
-            "Learning-rate schedule",
-            SCHEDULES,
-            format_func=str.capitalize,
-            key=name_training_field("schedule", method),
-            **_KEEP,
-        )
-        seed.number_input("Seed", min_value=0, value=None, step=1, key=name_training_field("seed", method), **_KEEP)
+        show_schedule(method)
+        show_filters()
     beams, new_tokens, device, output = st.columns(4)
-    beams.number_input("Beams (1 is greedy)", min_value=1, value=None, step=1, key="run_beams", **_KEEP)
-    new_tokens.number_input("New tokens at most", min_value=1, value=None, step=1, key="run_new_tokens", **_KEEP)
-    device.selectbox("Device", list(_DEVICES), format_func=_DEVICES.__getitem__, key="run_device", **_KEEP)
-    if method != "base":
-        output.selectbox("Keep", list(_OUTPUTS), format_func=_OUTPUTS.__getitem__, key="run_output", **_KEEP)
+    beams.number_input("Beams (1 is greedy)", min_value=1, value=None, step=1, key="run_beams", **KEEP)
+    new_tokens.number_input("New tokens at most", min_value=1, value=None, step=1, key="run_new_tokens", **KEEP)
+    device.selectbox("Device", list(_DEVICES), format_func=_DEVICES.__getitem__, key="run_device", **KEEP)
+    if method in KEPT_METHODS:
+        output.selectbox("Keep", list(_OUTPUTS), format_func=_OUTPUTS.__getitem__, key="run_output", **KEEP)
 
 
 def _launch(spec: RunSpec) -> RunRecord:

@@ -11,6 +11,7 @@ import streamlit as st
 
 from dashboard import session
 from dashboard.components.navigation import show_link
+from dashboard.components.run_details import show_run_details
 from dashboard.figures import loss_curve_figure, summarise_loss
 from dashboard.run_summary import RunSummary, summarise_run
 from dashboard.wording import (
@@ -28,6 +29,7 @@ from dashboard.wording import (
     shorten,
 )
 from kslottery_core.errors import KSLotteryError
+from kslottery_core.tuning.settings import TRAINED_METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,7 +110,7 @@ def show_run(record: RunRecord) -> None:
         if record.problem and record.problem != status.message:
             st.error(escape_markdown(record.problem))
         _show_state(record)
-        if record.spec is not None and record.spec.method in ("full", "embedding", "ticket"):
+        if record.spec is not None and record.spec.method in TRAINED_METHODS:
             _show_loss(record)
         if record.result is not None:
             _show_result(summarise_run(record))
@@ -119,7 +121,7 @@ def show_run(record: RunRecord) -> None:
                 st.code(log, language=None, wrap_lines=True)
             else:
                 st.caption("The log is empty.")
-        _show_details(record)
+        show_run_details(record)
 
 
 def _show_cancel(record: RunRecord, column: st.delta_generator.DeltaGenerator) -> None:
@@ -240,27 +242,3 @@ def _show_result(summary: RunSummary) -> None:
         st.caption(escape_markdown(note))
     if summary.scores:
         show_link("compare", "Compare with other runs")
-
-
-def _show_details(record: RunRecord) -> None:
-    spec = record.spec
-    with st.expander("What was asked"):
-        if spec is None:
-            st.caption("The file that says it cannot be read.")
-            return
-        texts = [
-            f"{label}: {format_code(corpus.path)} ({escape_markdown(f'{corpus.source} to {corpus.target}')})"
-            for label, corpus in (("Training text", spec.train), ("Test text", spec.test))
-            if corpus is not None
-        ]
-        ticket = [] if spec.ticket is None else [f"Ticket: {spec.ticket.size:,} tokens"]
-        tuned = [] if spec.after is None else [_describe_model("Tuned model", spec.after, spec.after_revision)]
-        base = _describe_model("Base model", spec.model, spec.revision)
-        lines = [base, *tuned, *ticket, *texts, f"Folder of the run: {format_code(str(record.folder))}"]
-        st.markdown("\n".join(f"- {line}" for line in lines))
-        st.markdown("Prompt")
-        st.code(spec.prompt, language=None)
-
-
-def _describe_model(label: str, source: str, revision: str | None) -> str:
-    return f"{label}: {format_code(source)}" + ("" if revision is None else f", revision {format_code(revision)}")

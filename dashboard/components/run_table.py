@@ -8,9 +8,10 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.run_summary import RunSummary, list_measures
-from dashboard.wording import METHOD_NAMES, escape_markdown, format_name
+from dashboard.wording import METHOD_NAMES, RULE_NAMES, escape_markdown, format_name
 
 _SHORT_EXTRACTIONS = {"whole output": "whole", "first line": "line 1"}
+_WORD_COLUMNS = ("Run", "Method", "Rows chosen by")
 _COST_COLUMNS = ("Trained parameters", "Tuning (s)", "All in all (s)", "Peak memory (MB)", "Saved (kB)")
 
 
@@ -25,6 +26,7 @@ def build_comparison_rows(
             "Run": run.name,
             "Method": format_name(METHOD_NAMES, run.method),
             "Ticket (tokens)": run.ticket_size,
+            "Rows chosen by": None if run.ticket_rule is None else format_name(RULE_NAMES, run.ticket_rule),
         }
         for metric, extraction in measures:
             score = run.get_score(metric, extraction)
@@ -54,8 +56,11 @@ def show_run_table(runs: Sequence[RunSummary], key: str) -> None:
     table = pd.DataFrame(build_comparison_rows(runs))
     # A run without a ticket is no missing measurement, so it gets a word of its own.
     table["Ticket (tokens)"] = ["none" if run.ticket_size is None else f"{run.ticket_size:,}" for run in runs]
+    table["Rows chosen by"] = [
+        "no ticket" if run.ticket_rule is None else format_name(RULE_NAMES, run.ticket_rule) for run in runs
+    ]
     number = st.column_config.NumberColumn
-    config = {column: number(format="%.1f") for column in table.columns if column not in ("Run", "Method")}
+    config = {column: number(format="%.1f") for column in table.columns if column not in _WORD_COLUMNS}
     for metric, extraction in list_measures(runs):
         column = f"{metric}, {extraction}"
         short = f"{metric} {_SHORT_EXTRACTIONS.get(extraction, extraction)}"
@@ -69,11 +74,14 @@ def show_run_table(runs: Sequence[RunSummary], key: str) -> None:
     config["Peak memory (MB)"] = number("Memory (MB)", format="%.1f", width=98, help="Peak memory while tuning")
     config["Saved (kB)"] = number(format="%.1f", width=92, help="Size of what was saved")
     config["Method"] = st.column_config.TextColumn(width=165)
+    config["Rows chosen by"] = st.column_config.TextColumn("Rows", width=110, help="How the ticket's rows were chosen")
     config["Run"] = st.column_config.TextColumn(width=180)
     config["Ticket (tokens)"] = st.column_config.TextColumn(alignment="right")
+    # Tickets at alpha need no word on it, and without the column the table fits a screen.
+    rules = ["Rows chosen by"] if any(run.ticket_rule not in (None, "alpha") for run in runs) else []
     for part, columns in (
-        ("scores", [column for column in table.columns if column not in ("Method", *_COST_COLUMNS)]),
-        ("cost", ["Run", "Method", *_COST_COLUMNS]),
+        ("scores", [column for column in table.columns if column not in ("Method", "Rows chosen by", *_COST_COLUMNS)]),
+        ("cost", ["Run", "Method", *rules, *_COST_COLUMNS]),
     ):
         st.dataframe(
             table[columns],
