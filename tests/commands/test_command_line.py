@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
-from kslottery_core.__main__ import main
 from kslottery_core.checkpoints import open_embedding
 from kslottery_core.runs import RunStore
 
@@ -29,23 +28,6 @@ def corpus(tmp_path):
     path = tmp_path / "pairs.jsonl"
     path.write_text("".join(json.dumps({"translation": {"en": s, "ca": t}}) + "\n" for s, t in PAIRS))
     return path
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command line in this process; returns (status, standard output, standard error)."""
-
-    def run_command(*arguments):
-        monkeypatch.setattr(sys, "argv", ["kslottery", *map(str, arguments)])
-        try:
-            main()
-            status = 0
-        except SystemExit as exit_request:
-            status = exit_request.code or 0
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return run_command
 
 
 def test_ks_prints_a_summary_and_the_top_tokens(run, tiny_llama_folder, tiny_tuned_llama_folder):

@@ -5,27 +5,9 @@ import sys
 
 import pytest
 
-from kslottery_core.__main__ import main
 from kslottery_core.corpora import CorpusSpec, load_corpus
 
 PAIRS = [("the small cat", "a red bird"), ("a green bird", "the house"), ("a", "the"), ("the small cat", "a red bird")]
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command line in this process; returns (status, standard output, standard error)."""
-
-    def run_command(*arguments):
-        monkeypatch.setattr(sys, "argv", ["kslottery", *map(str, arguments)])
-        try:
-            main()
-            status = 0
-        except SystemExit as exit_request:
-            status = exit_request.code or 0
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return run_command
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """`scan` and `ks --parameter PATTERN --unit` as a person types them."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,25 +9,10 @@ import torch
 from safetensors.torch import save_file
 
 from kslottery_core import scans
-from kslottery_core.__main__ import main
 from kslottery_core.commands import scan_commands
 from kslottery_core.scans import load_scan
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command line in this process; returns (status, standard output, standard error)."""
-
-    def run_command(*arguments: Any) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["kslottery", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        out, err = capsys.readouterr()
-        return int(left.value.code or 0), out, err
-
-    return run_command
 
 
 def test_scan_prints_a_line_for_each_matrix(run: Run, tiny_llama_folder: Path, tiny_tuned_llama_folder: Path) -> None:

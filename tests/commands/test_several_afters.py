@@ -1,35 +1,16 @@
 """`ks` with several checkpoints after one before, and what `ks` and `ticket` say of thresholds."""
 
 import shutil
-import sys
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from kslottery_core.__main__ import main
 from kslottery_core.commands import pair_commands
 from kslottery_core.commands.series_report import format_power
 from kslottery_core.ks import compute_least_detectable_count, load_ks_result, load_ks_series
 
 WIDTH = 40
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command line in this process; returns (status, standard output, standard error)."""
-
-    def run_command(*arguments):
-        monkeypatch.setattr(sys, "argv", ["kslottery", *map(str, arguments)])
-        try:
-            main()
-            status = 0
-        except SystemExit as exit_request:
-            status = exit_request.code or 0
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return run_command
 
 
 @pytest.fixture

@@ -1,30 +1,11 @@
 """`kslottery ticket`: every way of choosing rows, and what cannot be combined."""
 
 import json
-import sys
 
 import pytest
 
-from kslottery_core.__main__ import main
 from kslottery_core.checkpoints import open_embedding
 from kslottery_core.tickets import load_ticket
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command line in this process; returns (status, standard output, standard error)."""
-
-    def run_command(*arguments):
-        monkeypatch.setattr(sys, "argv", ["kslottery", *map(str, arguments)])
-        try:
-            main()
-            status = 0
-        except SystemExit as exit_request:
-            status = exit_request.code or 0
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return run_command
 
 
 @pytest.fixture

@@ -1,14 +1,12 @@
 """`tune lora|prefix`, `export --as` and `bench tuning` as a person types them."""
 
 import json
-import sys
 
 import pytest
 import torch
 from peft import AutoPeftModelForCausalLM, PeftConfig
 from transformers import AutoModelForCausalLM
 
-from kslottery_core.__main__ import main
 from kslottery_core.checkpoints import load_model
 from kslottery_core.runs import RunStore
 
@@ -22,22 +20,9 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Run the command line in this process; returns (status, standard output, standard error)."""
+@pytest.fixture(autouse=True)
+def home(monkeypatch, tmp_path):
     monkeypatch.setenv("KSLOTTERY_HOME", str(tmp_path / "home"))
-
-    def run_command(*arguments):
-        monkeypatch.setattr(sys, "argv", ["kslottery", *map(str, arguments)])
-        try:
-            main()
-            status = 0
-        except SystemExit as exit_request:
-            status = exit_request.code or 0
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return run_command
 
 
 @pytest.fixture

@@ -1,0 +1,25 @@
+"""The command line, called in this process."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kslottery_core.__main__ import main
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command line with these arguments; returns (status, standard output, standard error)."""
+
+    def run_command(*arguments: Any) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["kslottery", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        out, err = capsys.readouterr()
+        return int(left.value.code or 0), out, err
+
+    return run_command
