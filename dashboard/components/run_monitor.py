@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _STATE_COLOURS = {"finished": "green", "running": "blue", "queued": "gray", "cancelled": "gray"}
 _COUNTED_PHASES = ("tune", "generate", "score")  # the others are one step that says nothing
 _TABLE_ROWS = 8
+_RESUMABLE = ("failed", "died", "cancelled")
 _FORCED = "kslottery.forced_runs"
 
 
@@ -107,6 +108,8 @@ def show_run(record: RunRecord) -> None:
         badge.badge(format_name(STATE_NAMES, status.state), color=_STATE_COLOURS.get(status.state, "red"))
         if status.live and not record.read_only:
             _show_cancel(record, cancel)
+        elif status.state in _RESUMABLE and record.spec is not None and not record.read_only:
+            _show_resume(record, cancel)
         if record.problem and record.problem != status.message:
             st.error(escape_markdown(record.problem))
         _show_state(record)
@@ -152,6 +155,31 @@ def _show_cancel(record: RunRecord, column: st.delta_generator.DeltaGenerator) -
         on_click=_stop_by_force,
         args=(record,),
     )
+
+
+def _show_resume(record: RunRecord, column: st.delta_generator.DeltaGenerator) -> None:
+    from kslottery_core.runs import find_resume_step
+
+    step = find_resume_step(record)
+    begins = "begins anew, since no checkpoint was written" if step is None else f"goes on from step {step:,}"
+    column.button(
+        "Resume",
+        icon=":material/resume:",
+        key=f"resume_{record.run_id}",
+        help=f"The run {begins}, with the settings it was started with; its numbers are those of a run never stopped.",
+        on_click=_resume,
+        args=(record,),
+    )
+
+
+def _resume(record: RunRecord) -> None:
+    from dashboard.loaders import load_run_store
+    from kslottery_core.runs import resume_run
+
+    try:
+        resume_run(load_run_store(), record.run_id)
+    except KSLotteryError as problem:
+        st.toast(escape_markdown(str(problem)), icon=":material/error:")
 
 
 def _ask_to_stop(record: RunRecord) -> None:

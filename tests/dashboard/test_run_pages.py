@@ -271,6 +271,37 @@ def test_cancel_only_asks_and_force_is_a_second_decision(open_app, save_run, run
     assert not [button for button in app.button if button.key == "force_r1"]
 
 
+@pytest.mark.parametrize("state", ["failed", "cancelled"])
+def test_an_ended_run_can_be_resumed(open_app, save_run, monkeypatch, state):
+    import kslottery_core.runs
+
+    save_run("r1", method="ticket", state=state)
+    resumed = []
+    monkeypatch.setattr(kslottery_core.runs, "resume_run", lambda store, run_id: resumed.append(run_id))
+    app = open_app("runs")
+    button = app.button(key="resume_r1")
+    assert "begins anew" in button.help
+    button.click().run()
+    assert resumed == ["r1"]
+    assert not app.exception
+
+
+def test_a_refused_resumption_is_told_and_a_finished_run_offers_none(open_app, save_run, monkeypatch):
+    import kslottery_core.runs
+
+    def refuse(store, run_id):
+        raise RunError("train: its text is gone.")
+
+    save_run("r1", method="ticket", state="failed")
+    monkeypatch.setattr(kslottery_core.runs, "resume_run", refuse)
+    app = open_app("runs")
+    app.button(key="resume_r1").click().run()
+    assert "its text is gone" in app.toast[0].value
+    save_run("r2", method="ticket", state="finished", created=200.0)
+    newest = open_app("runs")
+    assert not [button for button in newest.button if button.key and button.key.startswith("resume_")]
+
+
 def test_a_refused_cancel_is_told(open_app, save_run, running, monkeypatch):
     import kslottery_core.runs
 
