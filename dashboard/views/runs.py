@@ -58,8 +58,8 @@ def _watch(was_live: bool) -> None:
     if not records:
         st.info("No run yet. Start one above: score the base model first, and then tune a ticket to set beside it.")
         return
-    if was_live and not any(record.status.live for record in records):
-        st.rerun()  # the whole page once more: it then stops polling
+    if was_live != any(record.status.live for record in records):
+        st.rerun()  # the whole page once more: it then stops polling, or begins to for a run that was resumed
     st.subheader("All runs")
     show_run(choose_run(records))
     session.write_address()

@@ -43,7 +43,7 @@ def reopen_run(store: RunStore, run_id: str) -> RunRecord:
                 queued_again=now,
                 attempt=old.attempt + 1,
                 seconds_before=record.seconds or old.seconds_before,
-                message="its process is starting",
+                message="waits for its process to start",
             )
             save_status(record.folder, status)
         except OSError as problem:

@@ -272,18 +272,25 @@ def test_cancel_only_asks_and_force_is_a_second_decision(open_app, save_run, run
 
 
 @pytest.mark.parametrize("state", ["failed", "cancelled"])
-def test_an_ended_run_can_be_resumed(open_app, save_run, monkeypatch, state):
+def test_an_ended_run_can_be_resumed(open_app, save_run, running, monkeypatch, state):
     import kslottery_core.runs
 
-    save_run("r1", method="ticket", state=state)
+    folder = save_run("r1", method="ticket", state=state)
     resumed = []
-    monkeypatch.setattr(kslottery_core.runs, "resume_run", lambda store, run_id: resumed.append(run_id))
+
+    def resume(store, run_id):
+        resumed.append(run_id)
+        status = folder / "status.json"
+        status.write_text(json.dumps(json.loads(status.read_text()) | {"state": "running", "ended": None, **running}))
+
+    monkeypatch.setattr(kslottery_core.runs, "resume_run", resume)
     app = open_app("runs")
     button = app.button(key="resume_r1")
     assert "begins anew" in button.help
     button.click().run()
     assert resumed == ["r1"]
     assert not app.exception
+    assert app.button(key="cancel_r1")
 
 
 def test_a_refused_resumption_is_told_and_a_finished_run_offers_none(open_app, save_run, monkeypatch):
