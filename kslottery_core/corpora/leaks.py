@@ -48,7 +48,7 @@ class LeakReport:
         """What a person must know about a score on this test: no sentence when there is no leak."""
         notes = []
         if self.exact:
-            notes.append(f"{len(self.exact):,} test sentences are also in the training corpus.")
+            notes.append(f"{_count_sentences(len(self.exact))} also in the training corpus.")
         if self.near:
             named = ", ".join(
                 f"test line {leak.test_line:,} like training line {leak.train_line:,} ({leak.similarity:.2f})"
@@ -56,10 +56,14 @@ class LeakReport:
             )
             more = ", ..." if len(self.near) > _NAMED_LEAKS else ""
             notes.append(
-                f"{len(self.near):,} test sentences are nearly in the training corpus (character "
+                f"{_count_sentences(len(self.near))} nearly in the training corpus (character "
                 f"{self.shingle_length}-grams, Jaccard similarity of at least {self.threshold:g}): {named}{more}."
             )
         return tuple(notes)
+
+
+def _count_sentences(number: int) -> str:
+    return "1 test sentence is" if number == 1 else f"{number:,} test sentences are"
 
 
 def find_leaks(train: Corpus, test: Corpus, threshold: float = NEAR_THRESHOLD) -> LeakReport:

@@ -61,7 +61,7 @@ def test_lines_are_those_of_the_files():
     assert report.tested == 3
     assert report.to_json()["near"] == ({"test_line": 7, "train_line": 4, "similarity": 23 / 25},)
     first, second = report.describe()
-    assert first == "1 test sentences are also in the training corpus."
+    assert first == "1 test sentence is also in the training corpus."
     assert "test line 7 like training line 4 (0.92)" in second
     assert find_leaks(make(["a"]), make(["b"])).describe() == ()
 
