@@ -62,7 +62,8 @@ class RunStore:
                 draft = self.root / f".{run_id}"
                 draft.mkdir(parents=True)
                 save_json(draft / SPEC_FILE, spec.to_json())
-                save_status(draft, RunStatus("queued", created, host=read_host(), message="waits for its process to start"))
+                message = "waits for its process to start"
+                save_status(draft, RunStatus("queued", created, host=read_host(), message=message))
                 draft.rename(self.root / run_id)
             except FileExistsError:
                 continue
