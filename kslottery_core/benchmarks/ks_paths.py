@@ -262,14 +262,13 @@ def _count_with_torch(before: "torch.Tensor", after: "torch.Tensor") -> np.ndarr
 
 def _read_once(*tensors: "torch.Tensor") -> int:
     """Touch every byte of the matrices on all threads, in blocks that fit a cache."""
-    import os
-
     import torch
+
+    from kslottery_core.ks.cpu_sweep import count_threads
 
     blocks: list[np.ndarray] = []
     for tensor in tensors:
         words = tensor.view(torch.uint8).view(-1).numpy()[: tensor.nbytes // 8 * 8].view(np.uint64)
         blocks += np.array_split(words, max(1, tensor.nbytes // _READ_BYTES))
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(count_threads()) as pool:
         return int(np.bitwise_or.reduce(list(pool.map(np.bitwise_or.reduce, blocks))))

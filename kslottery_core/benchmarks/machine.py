@@ -7,6 +7,8 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from kslottery_core.ks.cpu_sweep import count_threads
+
 LIBRARIES = ("kslottery", "numpy", "numba", "scipy", "torch", "transformers", "peft", "triton", "alibi-detect")
 
 
@@ -14,12 +16,11 @@ def describe_machine() -> dict[str, Any]:
     """What a reader needs to judge a time; a library that is not installed is None."""
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _read_processor(),
-        "cores": cores,
+        "cores": count_threads(),
         "load_at_start": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "device": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
         "python": platform.python_version(),

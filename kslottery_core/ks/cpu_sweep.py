@@ -23,7 +23,7 @@ class CPUSweep:
         chosen = path or self._choose_path(rows * afters, width)
         self._compare_block = chosen.compare_block
         self._most_rows = chosen.compute_block_rows(width)
-        self._threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._threads = count_threads()
         self._pool = ThreadPoolExecutor(self._threads, initializer=_keep_denormals)
 
     def _choose_path(self, rows: int, width: int) -> "ModuleType":
@@ -45,6 +45,11 @@ class CPUSweep:
 
         for _ in self._pool.map(compare, range(0, len(before), step)):
             pass
+
+
+def count_threads() -> int:
+    """How many processor threads this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _keep_denormals() -> None:

@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 
 from kslottery_core.errors import KSInputError
+from kslottery_core.ks.npz_file import RESULT_ARRAYS, save_arrays
 from kslottery_core.ks.p_values import compute_p_values
-from kslottery_core.records import make_scratch_path
-
-_ARRAYS = ("counts", "changed", "l2_shift", "cosine", "mean_shift", "spread_ratio")
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +70,7 @@ def save_ks_result(result: KSResult, path: str | Path) -> None:
     the disk does not take it.
     """
     path = Path(path)
-    content: dict[str, Any] = {name: getattr(result, name) for name in _ARRAYS}
+    content: dict[str, Any] = {name: getattr(result, name) for name in RESULT_ARRAYS}
     content |= {
         "width": np.int64(result.width),
         "seconds": np.float64(np.nan if result.seconds is None else result.seconds),
@@ -81,16 +79,7 @@ def save_ks_result(result: KSResult, path: str | Path) -> None:
         "fingerprint_before": np.str_(result.fingerprint_before or ""),
         "fingerprint_after": np.str_(result.fingerprint_after or ""),
     }
-    scratch = make_scratch_path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with scratch.open("wb") as file:  # a handle, since NumPy would append .npz to a bare name
-            np.savez(file, **content)
-        scratch.replace(path)
-    except OSError as problem:
-        raise KSInputError(
-            f"{path}: the KS result cannot be written there ({problem}); choose another --out."
-        ) from None
+    save_arrays(content, path, "KS result")
 
 
 def load_ks_result(path: str | Path) -> KSResult:
@@ -99,7 +88,7 @@ def load_ks_result(path: str | Path) -> KSResult:
     try:
         # NumPy leaks a handle of its own when the archive is torn; one opened here is closed whatever happens.
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in _ARRAYS}
+            arrays = {name: file[name] for name in RESULT_ARRAYS}
             seconds = float(file["seconds"])
             return KSResult(
                 width=int(file["width"]),

@@ -9,15 +9,13 @@ import numpy as np
 
 from kslottery_core.errors import KSInputError
 from kslottery_core.ks.engine import compute_several_ks
+from kslottery_core.ks.npz_file import RESULT_ARRAYS, save_arrays
 from kslottery_core.ks.pair import CommonRows
 from kslottery_core.ks.result import KSResult
 from kslottery_core.progress import OnProgress, ignore_progress
-from kslottery_core.records import make_scratch_path
 
 if TYPE_CHECKING:
     from kslottery_core.checkpoints import EmbeddingMatrix
-
-_ARRAYS = ("counts", "changed", "l2_shift", "cosine", "mean_shift", "spread_ratio")
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +140,7 @@ def save_ks_series(series: KSSeries, path: str | Path) -> None:
     """
     path = Path(path)
     results = series.results
-    content: dict[str, Any] = {name: np.stack([getattr(result, name) for result in results]) for name in _ARRAYS}
+    content: dict[str, Any] = {name: np.stack([getattr(result, name) for result in results]) for name in RESULT_ARRAYS}
     content |= {
         "width": np.int64(series.width),
         "labels": np.array(series.labels, dtype=np.str_),
@@ -153,14 +151,7 @@ def save_ks_series(series: KSSeries, path: str | Path) -> None:
         "fingerprints_after": np.array([result.fingerprint_after or "" for result in results], dtype=np.str_),
     }
     content |= {f"notes_{number}": np.array(r.notes, dtype=np.str_) for number, r in enumerate(results, 1)}
-    scratch = make_scratch_path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with scratch.open("wb") as file:  # a handle, since NumPy would append .npz to a bare name
-            np.savez(file, **content)
-        scratch.replace(path)
-    except OSError as problem:
-        raise KSInputError(f"{path}: the series cannot be written there ({problem}); choose another --out.") from None
+    save_arrays(content, path, "series")
 
 
 def load_ks_series(path: str | Path) -> KSSeries:
@@ -169,7 +160,7 @@ def load_ks_series(path: str | Path) -> KSSeries:
     try:
         # NumPy leaks a handle of its own when the archive is torn; one opened here is closed whatever happens.
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in _ARRAYS}
+            arrays = {name: file[name] for name in RESULT_ARRAYS}
             seconds, steps = file["seconds"].tolist(), file["steps"].tolist()
             return KSSeries(
                 results=tuple(

@@ -182,3 +182,11 @@ def make_score():
         return fields | changes
 
     return make
+
+
+@pytest.fixture
+def scanned(open_app):
+    """The Layers page after the whole model was scanned."""
+    app = open_app("layers")
+    app.button(key="scan_button").click().run()
+    return app

@@ -23,14 +23,6 @@ def read_button(app):
 
 
 @pytest.fixture
-def scanned(open_app):
-    """The page after the whole model was scanned."""
-    app = open_app("layers")
-    app.button(key="scan_button").click().run()
-    return app
-
-
-@pytest.fixture
 def refuse_to_scan(monkeypatch):
     def refuse(*args, **how):
         raise AssertionError("a matrix would be compared again")

@@ -34,14 +34,6 @@ def read_button(app):
 
 
 @pytest.fixture
-def scanned(open_app):
-    """The page after the whole model was scanned."""
-    app = open_app("layers")
-    app.button(key="scan_button").click().run()
-    return app
-
-
-@pytest.fixture
 def choice(pair_folder):
     return PairChoice(str(pair_folder / "before"), str(pair_folder / "after"))
 
