@@ -8,6 +8,7 @@ from dashboard import loaders
 from dashboard.figures import row_histogram_figure, summarise_row_histogram, token_cdf_figure
 from dashboard.loaders import Comparison, SelectedTicket
 from dashboard.wording import KIND_NAMES, format_name, format_number, format_token
+from kslottery_core.ks import format_statistic
 
 
 def show_token_story(comparison: Comparison, selection: SelectedTicket, token_id: int) -> None:
@@ -26,7 +27,7 @@ def show_token_story(comparison: Comparison, selection: SelectedTicket, token_id
         else:
             badge.badge("Not a winner", color="gray")
         numbers = (
-            ("D", f"{gap.statistic:.4f}", f"{gap.count:,} of {gap.width:,} coordinates"),
+            ("D", format_statistic(gap.statistic), f"{gap.count:,} of {gap.width:,} coordinates"),
             (
                 "p-value",
                 format_number(float(result.p_values[token_id])),
@@ -49,7 +50,8 @@ def show_token_story(comparison: Comparison, selection: SelectedTicket, token_id
         left.plotly_chart(
             token_cdf_figure(gap),
             key=f"token_cdf_{token_id}",
-            alt=f"Distribution functions of token {token_id} before and after, largest gap {gap.statistic:.4f}",
+            alt=f"Distribution functions of token {token_id} before and after, "
+            f"largest gap {format_statistic(gap.statistic)}",
         )
         right.plotly_chart(
             row_histogram_figure(summarise_row_histogram(*rows)),

@@ -16,6 +16,7 @@ import plotly.graph_objects as go
 from dashboard.figures.palette import GRID, MARK, NEUTRAL, SEQUENTIAL, style_figure
 from dashboard.figures.scan import MatrixNumbers
 from dashboard.wording import MEASURE_NAMES, format_number, format_share
+from kslottery_core.ks import format_statistic
 
 if TYPE_CHECKING:
     from kslottery_core.scans import SkippedParameter
@@ -116,7 +117,8 @@ def _describe(numbers: MatrixNumbers, unit: str) -> tuple[str, ...]:
     return (
         f"{numbers.winners:,} of {numbers.units:,} {units} win ({format_share(numbers.winners, numbers.units)})",
         f"{numbers.changed:,} {units} changed" if numbers.changed else f"Unchanged: all {units} are the same",
-        f"largest D {numbers.largest_statistic:.4f}, median D {numbers.median_statistic:.4f}",
+        f"largest D {format_statistic(numbers.largest_statistic)}, "
+        f"median D {format_statistic(numbers.median_statistic)}",
         f"median L2 shift {shift}, {numbers.width:,} values a {unit}",
     )
 

@@ -23,6 +23,7 @@ from dashboard.figures import (
 )
 from dashboard.loaders import Comparison, SelectedTicket
 from dashboard.wording import escape_markdown, format_count, format_noun, format_share
+from kslottery_core.ks import format_statistic
 
 
 def render() -> None:
@@ -57,7 +58,7 @@ def _show_numbers(comparison: Comparison, selection: SelectedTicket) -> None:
             ),
             ShownNumber(
                 "Wins from D",
-                "never" if least is None else f"{least:.4f}",
+                "never" if least is None else format_statistic(least),
                 "no D suffices" if least is None else f"{ticket.least_count:,} of {result.width:,} coordinates",
             ),
             ShownNumber(

@@ -43,6 +43,7 @@ from dashboard.loaders.series import (
 )
 from dashboard.wording import escape_markdown, format_code, format_count, format_noun, format_number, format_share
 from kslottery_core.errors import KSLotteryError
+from kslottery_core.ks import format_statistic
 
 _LINES = 6
 _MOST_OPTIONS = 300
@@ -154,7 +155,7 @@ def _show_no_winner(shown: _Shown) -> None:
         st.warning("**No row differs** in any of these checkpoints. Choose ones whose embeddings were tuned.")
         return
     largest = max(float(result.statistics.max()) for result in results)
-    st.info(f"**No token wins in any checkpoint at this α.** The largest D of all is {largest:.4f}.")
+    st.info(f"**No token wins in any checkpoint at this α.** The largest D of all is {format_statistic(largest)}.")
     offer_level(shown.selection.least_level, "raise_series_alpha")
 
 

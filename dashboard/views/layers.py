@@ -35,6 +35,7 @@ from dashboard.wording import (
     format_share,
 )
 from kslottery_core.errors import KSLotteryError
+from kslottery_core.ks import format_statistic
 
 if TYPE_CHECKING:
     from kslottery_core.scans import Scan, ScanEntry
@@ -147,7 +148,7 @@ def _show_no_winner(matrices: Sequence[MatrixNumbers]) -> None:
         return
     largest = max(matrices, key=lambda entry: entry.largest_statistic)
     st.info(
-        f"**Nothing wins at this α.** The largest D of any matrix is {largest.largest_statistic:.4f}, in "
+        f"**Nothing wins at this α.** The largest D of any matrix is {format_statistic(largest.largest_statistic)}, in "
         f"{format_code(largest.parameter)}."
     )
     with st.container(horizontal=True):
@@ -169,8 +170,8 @@ def _show_matrix(numbers: MatrixNumbers, entry: ScanEntry) -> None:
         shown = (
             ("Winners", f"{numbers.winners:,} of {numbers.units:,}", f"{units.capitalize()} that win at this α"),
             ("Changed", format_count(numbers.changed), f"{units.capitalize()} with at least one other value"),
-            ("Largest D", f"{numbers.largest_statistic:.4f}", None),
-            ("Median D", f"{numbers.median_statistic:.4f}", f"Over all {units}, unchanged ones too"),
+            ("Largest D", format_statistic(numbers.largest_statistic), None),
+            ("Median D", format_statistic(numbers.median_statistic), f"Over all {units}, unchanged ones too"),
             ("Median L2 shift", format_number(numbers.median_l2_shift), "Euclidean distance, median over all of them"),
             (f"Values a {entry.unit}", format_count(numbers.width), "The width decides from which D on one wins"),
         )

@@ -150,6 +150,7 @@ def label_rows(
 def _print_summary(pair: "EmbeddingPair", result: "KSResult", labels: tuple[str, ...], alpha: float, top: int) -> None:
     import numpy as np
 
+    from kslottery_core.ks import format_statistic
     from kslottery_core.tickets import describe_method_disagreement, select_ticket
 
     ticket = select_ticket(result, alpha)
@@ -160,7 +161,7 @@ def _print_summary(pair: "EmbeddingPair", result: "KSResult", labels: tuple[str,
     typer.echo(
         f"rows changed   {result.changed_count:,} ({format_share(result.changed_count, result.vocabulary_size)})"
     )
-    typer.echo(f"largest D      {result.statistics.max():.4f}")
+    typer.echo(f"largest D      {format_statistic(result.statistics.max())}")
     typer.echo(f"winning        {ticket.size:,} {name} at alpha {alpha:g} (p is uncalibrated: the rows are paired)")
     typer.echo(f"threshold      {describe_threshold(result.width, alpha)}")
     disagreement = describe_method_disagreement(result, alpha, tokens=labels)
@@ -175,7 +176,7 @@ def _print_summary(pair: "EmbeddingPair", result: "KSResult", labels: tuple[str,
             labels[i],
             str(i),
             str(result.counts[i]),
-            f"{result.statistics[i]:.4f}",
+            format_statistic(result.statistics[i]),
             f"{result.p_values[i]:.3g}",
             format_number(float(result.l2_shift[i])),
             format_number(float(result.cosine[i]), ".4f"),

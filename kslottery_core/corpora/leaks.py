@@ -54,7 +54,8 @@ class LeakReport:
                 f"test line {leak.test_line:,} like training line {leak.train_line:,} ({leak.similarity:.2f})"
                 for leak in self.near[:_NAMED_LEAKS]
             )
-            more = ", ..." if len(self.near) > _NAMED_LEAKS else ""
+            unnamed = len(self.near) - _NAMED_LEAKS
+            more = f" and {unnamed:,} more" if unnamed > 0 else ""
             notes.append(
                 f"{_count_sentences(len(self.near))} nearly in the training corpus (character "
                 f"{self.shingle_length}-grams, Jaccard similarity of at least {self.threshold:g}): {named}{more}."

@@ -4,6 +4,7 @@ The experiment decides what the pages show; nothing here picks a result.
 """
 
 import dataclasses
+import json
 import os
 import shutil
 from pathlib import Path
@@ -52,6 +53,8 @@ def build_demo(out: str | Path, *, quick: bool = False, on_progress: OnProgress 
     save_checkpoint(out / "before", model, tokenizer)
     shutil.rmtree(out / "scratch", ignore_errors=True)
     _build_runs(out, quick, on_progress)
+    for side in ("before", "after"):
+        _compact_json(out / side / "tokenizer.json")
 
 
 def _build_runs(out: Path, quick: bool, on_progress: OnProgress) -> None:
@@ -95,6 +98,12 @@ def _build_runs(out: Path, quick: bool, on_progress: OnProgress) -> None:
     shutil.rmtree(out / "locks", ignore_errors=True)
     for folder in (out / "runs").iterdir():
         _make_public(folder, out)
+
+
+def _compact_json(path: Path) -> None:
+    """Take the white space out of a JSON file: more than half of a pretty-printed tokenizer."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
 
 
 def _perform(store: RunStore, spec: RunSpec, on_progress: OnProgress) -> Path:

@@ -106,7 +106,8 @@ def compute_several_ks(
     findings = sweep.findings
     if any(isinstance(source, _ArraySource) for source in (source_before, *sources)):  # files say so by themselves
         findings.notes += _describe_dtypes(source_before, sources)
-    findings.raise_for_bad_rows()
+    names = [getattr(getattr(source, "matrix", None), "source", None) for source in (source_before, *sources)]
+    findings.raise_for_bad_rows(names)
     seconds = time.perf_counter() - started
     return tuple(
         KSResult(

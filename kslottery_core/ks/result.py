@@ -1,6 +1,7 @@
 """The record of one comparison. Everything shown later derives from `counts` and `width`."""
 
 from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,11 @@ import numpy as np
 from kslottery_core.errors import KSInputError
 from kslottery_core.ks.npz_file import RESULT_ARRAYS, save_arrays
 from kslottery_core.ks.p_values import compute_p_values
+
+
+def format_statistic(value: float) -> str:
+    """D with four decimals, halves rounded up as a browser does: k/d often ends in one where d is a power of two."""
+    return str(Decimal(float(value)).quantize(Decimal("0.0001"), ROUND_HALF_UP))
 
 
 @dataclass(frozen=True, eq=False)

@@ -44,13 +44,15 @@ class Findings:
         if rows.size:
             self.bad_rows.setdefault(side, []).extend(rows.tolist())
 
-    def raise_for_bad_rows(self) -> None:
-        """Raises KSInputError naming how many rows of which side are not finite."""
+    def raise_for_bad_rows(self, names: Sequence[str | None]) -> None:
+        """Raises KSInputError naming how many rows of which side are not finite; `names` are files, before first."""
         problems = []
         for side, bad in sorted(self.bad_rows.items()):
             after = "after" if len(self.comparisons) == 1 else f"after number {side}"
             shown = ", ".join(str(row) for row in sorted(bad)[:5]) + (", ..." if len(bad) > 5 else "")
-            problems.append(f"{len(bad)} {after if side else 'before'} (ids {shown})")
+            name = names[side]
+            where = "" if name is None else f" in {name}"
+            problems.append(f"{len(bad)} {after if side else 'before'}{where} (ids {shown})")
         if problems:
             raise KSInputError(
                 f"expected finite numbers, found rows with NaN or infinite entries: {' and '.join(problems)}; "

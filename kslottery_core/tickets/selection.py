@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kslottery_core.errors import TicketError
-from kslottery_core.ks import KSResult, check_significance_level, compute_tau
+from kslottery_core.ks import KSResult, check_significance_level, compute_tau, format_statistic
 from kslottery_core.tickets.thresholds import compute_least_count, compute_ticket_curve
 from kslottery_core.tickets.ticket import Ticket
 
@@ -97,7 +97,8 @@ def describe_empty_ticket(
     else:
         seen = (
             f"At alpha {significance_level:g} the least D that wins at width {result.width} is "
-            f"{least / result.width:.4f}; the largest D here is {result.statistics.max():.4f}."
+            f"{format_statistic(least / result.width)}; the largest D here is "
+            f"{format_statistic(result.statistics.max())}."
         )
     curve = compute_ticket_curve(result, correction, p_value_method)
     if len(curve.sizes) == 0:

@@ -10,7 +10,7 @@ from kslottery_core.ks import compute_pair_ks, compute_series_ks
 from kslottery_core.runs import RunStore
 from kslottery_core.tickets import load_ticket, select_ticket
 
-SHIPPED_BYTES = 18 * 2**20
+SHIPPED_BYTES = 15_000_000
 
 
 @pytest.fixture(scope="module")

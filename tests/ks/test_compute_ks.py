@@ -11,8 +11,9 @@ from scipy.stats import ks_2samp
 
 from kslottery_core import compute_ks
 from kslottery_core.errors import KSInputError
-from kslottery_core.ks import engine, numpy_path, torch_path
+from kslottery_core.ks import engine, format_statistic, numpy_path, torch_path
 from kslottery_core.ks.device_sweep import DeviceSweep
+from kslottery_core.ks.pair import CommonRows
 from kslottery_core.ks.sweep import Comparison
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64]
@@ -34,7 +35,7 @@ def sweep_with_torch(before: torch.Tensor, after: torch.Tensor) -> Comparison:
     """The sweep a CUDA device makes, on CPU tensors."""
     sweep = DeviceSweep(*before.shape, 1, "cpu")
     sweep.take(0, before, [after])
-    sweep.findings.raise_for_bad_rows()
+    sweep.findings.raise_for_bad_rows((None, None))
     return sweep.findings.comparisons[0]
 
 
@@ -230,6 +231,33 @@ def test_rows_with_nan_or_infinity_are_named_and_counted(bad, dtype):
         compute_ks(before, after, "cpu")
     with pytest.raises(KSInputError, match=expected):
         sweep_with_torch(before, after)
+
+
+def test_the_file_with_broken_rows_is_named():
+    class Matrix:
+        def __init__(self, source, rows):
+            self.source, self.rows = source, rows
+
+        def read_rows(self, start, stop):
+            return self.rows[start:stop]
+
+    broken = torch.zeros(5, 4)
+    broken[2, 0] = float("nan")
+    sides = [
+        CommonRows(Matrix(name, rows), (5, 4)) for name, rows in (("a/base", torch.zeros(5, 4)), ("b/new", broken))
+    ]
+    with pytest.raises(KSInputError, match=r"1 after in b/new \(ids 2\)"):
+        compute_ks(*sides, "cpu")
+
+
+def test_a_half_is_rounded_up_as_in_a_browser():
+    assert [format_statistic(k / 128) for k in (36, 12, 4, 0, 128)] == [
+        "0.2813",
+        "0.0938",
+        "0.0313",
+        "0.0000",
+        "1.0000",
+    ]
 
 
 @pytest.mark.parametrize(
