@@ -37,5 +37,13 @@ class EvaluationError(KSLotteryError):
     """Outputs cannot be generated or scored."""
 
 
+class CertificationError(KSLotteryError):
+    """Two checkpoints, a ticket and a text cannot be certified, or a certificate cannot be read."""
+
+
 class RunError(KSLotteryError):
     """A run's folder, record or process is not as it must be."""
+
+
+class StudyError(KSLotteryError):
+    """A study cannot be set up, started or read."""

@@ -73,8 +73,16 @@ def load_json(path: Path, error: type[KSLotteryError] = KSLotteryError) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise error(f"{path}: expected a JSON file, found no file there; check the path.") from None
-    except (OSError, UnicodeDecodeError) as problem:
+    except IsADirectoryError:
+        raise error(f"{path}: a folder cannot be read as JSON; give the file inside it.") from None
+    except UnicodeDecodeError:
+        raise error(f"{path}: the file cannot be read, it is no UTF-8 text; expected JSON, give another.") from None
+    except OSError as problem:
         raise error(f"{path}: the file cannot be read ({problem}).") from None
+    except RecursionError:
+        raise error(
+            f"{path}: expected JSON, found brackets nested too deeply to be read; write the file again."
+        ) from None
     except json.JSONDecodeError as problem:
         raise error(
             f"{path}: expected JSON, found text that breaks at line {problem.lineno}, column {problem.colno} "

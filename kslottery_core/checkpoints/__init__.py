@@ -1,7 +1,8 @@
 """A path or hub id becomes embedding rows that are read lazily, token strings, and a content fingerprint."""
 
+from kslottery_core.checkpoints.blueprint import build_blueprint
 from kslottery_core.checkpoints.matrix import EmbeddingMatrix, count_parameters
-from kslottery_core.checkpoints.models import is_unmerged, load_model, untie_head
+from kslottery_core.checkpoints.models import is_unmerged, load_model, load_quantized_model, untie_head
 from kslottery_core.checkpoints.opening import open_embedding
 from kslottery_core.checkpoints.pair import EmbeddingPair, open_pair
 from kslottery_core.checkpoints.parameter_opening import open_parameters
@@ -21,12 +22,14 @@ __all__ = [
     "ModelParameters",
     "ParameterMatrix",
     "ParameterPair",
+    "build_blueprint",
     "check_source",
     "count_parameters",
     "find_step",
     "is_unmerged",
     "label_tokens",
     "load_model",
+    "load_quantized_model",
     "load_ticket_rows",
     "load_tokenizer",
     "looks_like_hub_id",

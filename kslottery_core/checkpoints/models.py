@@ -46,6 +46,43 @@ def load_model(
     return model.eval(), tokenizer
 
 
+def load_quantized_model(
+    source: str | Path, quantization: Any, *, revision: str | None = None, dtype: str = "float32", device: str = "cpu"
+) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    """As `load_model`, with linear layers as transformers' `quantization` config says, read straight to `device`.
+
+    For a whole model in a folder or on the hub; what is not quantised has the number format `dtype`. Raises
+    CheckpointError.
+    """
+    from transformers import AutoModelForCausalLM
+
+    found = find_source(source, revision)
+    if found.kind not in ("folder", "hub"):
+        raise CheckpointError(
+            f"{source}: expected a whole model in a folder or on the hub, which can be quantised as it is read, found "
+            f"a source of the kind {found.kind!r}; export it as a whole model first, or leave the quantization out."
+        )
+    path = _fetch_hub(found) if found.path is None else found.path
+    folder = find_model_folder(found.text, path)
+    with keep_transformers_quiet():
+        tokenizer = load_folder_tokenizer(found.text, folder)
+        _set_padding(tokenizer, found.text)
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                str(folder),
+                dtype=dtype,
+                quantization_config=quantization,
+                device_map={"": device},
+                local_files_only=True,
+                trust_remote_code=False,
+            )
+        except Exception as problem:  # as in `_load_folder`, and whatever bitsandbytes lacks on this device
+            raise CheckpointError(
+                f"{source}: transformers cannot load this model quantised ({_first_line(problem)})."
+            ) from None
+    return model.eval(), tokenizer
+
+
 def is_unmerged(model: Any) -> bool:
     """Whether what `load_model` gave is a PEFT model around its base: a prefix, which is no change of weights."""
     return hasattr(model, "active_peft_config")
@@ -85,15 +122,23 @@ def _load(source: str | Path, revision: str | None, dtype: str, depth: int) -> t
         return _load_adapter(found, path, dtype, depth)
     if found.kind == "gguf":
         return _load_gguf(found, path, dtype)
+    return _load_folder(found.text, find_model_folder(found.text, path), dtype)
+
+
+def find_model_folder(source: str, path: Path) -> Path:
+    """The folder of the whole model at `path`, a folder or a weights file. Raises CheckpointError when there is none.
+
+    `source` is what a person called it.
+    """
     folder = path if path.is_dir() else path.parent
     if not (folder / "config.json").is_file():
         raise CheckpointError(
-            f"{found.text}: expected a whole model (a folder with config.json, weights and tokenizer), found weights "
+            f"{source}: expected a whole model (a folder with config.json, weights and tokenizer), found weights "
             "alone; they can be compared, but not run."
         )
     if path.is_file():
-        _check_own_weights(found.text, path)
-    return _load_folder(found.text, folder, dtype)
+        _check_own_weights(source, path)
+    return folder
 
 
 def _check_own_weights(source: str, path: Path) -> None:

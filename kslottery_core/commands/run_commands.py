@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kslottery_core.commands.terminal import TerminalProgress
+from kslottery_core.commands import text_options as text
+from kslottery_core.commands.run_watching import Watch, WatchOption, watch_run
 from kslottery_core.errors import RunError
+from kslottery_core.tuning.settings import DEFAULT_LEARNING_RATES
 
 if TYPE_CHECKING:
-    from kslottery_core.runs import RunRecord, RunSpec
+    from kslottery_core.runs import RunSpec
 
 
 class Method(StrEnum):
@@ -22,44 +24,52 @@ class Method(StrEnum):
     prefix = "prefix"
 
 
-class Watch(StrEnum):
-    follow = "follow"
-    detach = "detach"
-    foreground = "foreground"
-
+_RATES = ", ".join(f"{method} {rate:g}" for method, rate in DEFAULT_LEARNING_RATES.items())
 
 ModelArgument = Annotated[str, typer.Argument(help="Folder, .gguf, adapter, tuned ticket or hub id.", metavar="MODEL")]
 RevisionOption = Annotated[str | None, typer.Option(help="Revision of a hub id.")]
-SourceOption = Annotated[str, typer.Option(help="Language or column of the source sentences.")]
-TargetOption = Annotated[str, typer.Option(help="Language or column of the target sentences.")]
 PromptOption = Annotated[str | None, typer.Option(help="Prompt template with {source}; default: a plain instruction.")]
 NameOption = Annotated[str | None, typer.Option(help="A name for the run.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 BeamsOption = Annotated[int, typer.Option(help="1 is greedy search.")]
 NewTokensOption = Annotated[int, typer.Option(help="Longest output, in tokens.")]
 EvaluationBatchOption = Annotated[int, typer.Option(help="Sentences generated at once.")]
-TestLimitOption = Annotated[int | None, typer.Option(help="Use only the first N test pairs.")]
-WatchOption = Annotated[
-    Watch,
-    typer.Option(help="follow: start and show progress; detach: start and return; foreground: run in this process."),
-]
 
 
 def tune(
     method: Annotated[Method, typer.Argument(help="What is trained.")],
     model: ModelArgument,
-    train: Annotated[Path | None, typer.Option(help="Training pairs: .jsonl, .csv or .tsv.")] = None,
-    test: Annotated[Path | None, typer.Option(help="Test pairs; scored when the tuning is done.")] = None,
+    train: text.TrainOption = None,
+    test: text.TestOption = None,
     ticket: Annotated[Path | None, typer.Option(help="ticket.json, for ticket and transfer.")] = None,
     after: Annotated[str | None, typer.Option(help="Embedding-tuned checkpoint, for transfer.")] = None,
-    source: SourceOption = "en",
-    target: TargetOption = "ca",
+    source: text.SourceOption = "en",
+    target: text.TargetOption = "ca",
+    source_column: text.SourceColumnOption = None,
+    target_column: text.TargetColumnOption = None,
+    split: text.SplitOption = None,
+    subset: text.SubsetOption = None,
+    train_limit: text.LimitOption = None,
+    min_characters: text.ShortestOption = None,
+    max_characters: text.LongestOption = None,
+    max_length_ratio: text.RatioOption = None,
+    drop_duplicates: text.DuplicatesOption = False,
+    test_source_column: text.TestSourceColumnOption = None,
+    test_target_column: text.TestTargetColumnOption = None,
+    test_split: text.TestSplitOption = None,
+    test_subset: text.TestSubsetOption = None,
+    test_limit: text.TestLimitOption = None,
+    max_rejected_share: text.RejectedShareOption = 0.1,
     prompt: PromptOption = None,
-    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 5e-3,
+    learning_rate: Annotated[
+        float | None, typer.Option(help=f"Peak learning rate; default: the method's own, {_RATES}.")
+    ] = None,
     epochs: Annotated[float, typer.Option(help="Passes over the training pairs.")] = 3.0,
     max_steps: Annotated[int | None, typer.Option(help="Optimizer steps; overrides epochs.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Pairs a step and device sees at once.")] = 16,
-    gradient_accumulation: Annotated[int, typer.Option(help="Batches an optimizer step gathers.")] = 1,
+    batch_size: Annotated[int, typer.Option(help="Pairs that one process sees at once.")] = 16,
+    gradient_accumulation: Annotated[
+        int, typer.Option(help="Batches of each process that an optimizer step gathers.")
+    ] = 1,
     weight_decay: Annotated[float, typer.Option(help="AdamW's weight decay.")] = 0.0,
     schedule: Annotated[str, typer.Option(help="cosine, linear or constant.")] = "cosine",
     warmup_share: Annotated[float, typer.Option(help="Share of the steps that warm up.")] = 0.03,
@@ -69,6 +79,9 @@ def tune(
     checkpoint_steps: Annotated[
         int, typer.Option(help="Steps between checkpoints that `runs resume` goes on from; 0 keeps none.")
     ] = 100,
+    quantization: Annotated[
+        str, typer.Option(help="none, 8bit or 4bit: the frozen layers of ticket, lora and prefix, by bitsandbytes.")
+    ] = "none",
     ticket_rows: Annotated[
         str, typer.Option(help="Of a ticket: input, or input_and_head where the model ties both.")
     ] = "input",
@@ -79,8 +92,6 @@ def tune(
         str | None, typer.Option(help="Of lora: layers such as q_proj,v_proj; default: all linear but the head.")
     ] = None,
     virtual_tokens: Annotated[int | None, typer.Option(help="Of prefix: its length; default 20.")] = None,
-    train_limit: Annotated[int | None, typer.Option(help="Use only the first N training pairs.")] = None,
-    test_limit: TestLimitOption = None,
     beams: BeamsOption = 1,
     max_new_tokens: NewTokensOption = 64,
     evaluation_batch_size: EvaluationBatchOption = 32,
@@ -91,12 +102,15 @@ def tune(
     name: NameOption = None,
     watch: WatchOption = Watch.follow,
 ) -> None:
-    """Tune a model as a run: all of it, its embedding, a ticket's rows (trained or copied over), a LoRA or a prefix."""
-    from kslottery_core.corpora import DEFAULT_PROMPT, CorpusSpec
+    """Tune a model as a run: all of it, its embedding, a ticket's rows (trained or copied over), a LoRA or a prefix.
+
+    Length filters and --drop-duplicates leave out training pairs; the test text is taken whole.
+    """
+    from kslottery_core.corpora import DEFAULT_PROMPT
     from kslottery_core.evaluation import EvaluationSettings
     from kslottery_core.runs import RunSpec
     from kslottery_core.tickets import load_ticket
-    from kslottery_core.tuning.settings import LoraSettings, PrefixSettings, TuningSettings
+    from kslottery_core.tuning.settings import LoraSettings, PrefixSettings, TuningSettings, choose_learning_rate
 
     lora = _gather(
         method,
@@ -107,6 +121,29 @@ def tune(
         target_modules=None if lora_targets is None else tuple(name.strip() for name in lora_targets.split(",")),
     )
     prefix = _gather(method, Method.prefix, virtual_tokens=virtual_tokens)
+    both = {
+        "source": source,
+        "target": target,
+        "source_column": source_column,
+        "target_column": target_column,
+        "max_rejected_share": max_rejected_share,
+    }
+    of_train = {
+        "limit": train_limit,
+        "split": split,
+        "subset": subset,
+        "min_characters": min_characters,
+        "max_characters": max_characters,
+        "max_length_ratio": max_length_ratio,
+        "drop_duplicates": drop_duplicates,
+    }
+    of_test = {
+        "limit": test_limit,
+        "split": test_split,
+        "subset": test_subset,
+        "source_column": test_source_column,
+        "target_column": test_target_column,
+    }
     loaded = None if ticket is None else load_ticket(ticket)
     size = f" {loaded.size}" if loaded else ""
     spec = RunSpec(
@@ -117,11 +154,11 @@ def tune(
         ticket=loaded,
         after=after,
         after_revision=after_revision,
-        train=None if train is None else CorpusSpec(str(train), source, target, train_limit),
-        test=None if test is None else CorpusSpec(str(test), source, target, test_limit),
-        prompt=prompt or DEFAULT_PROMPT,
+        train=text.build_corpus("train", train, both, of_train, {"limit": "train-limit"}),
+        test=text.build_corpus("test", test, both, of_test, {field: f"test-{field}" for field in of_test}),
+        prompt=DEFAULT_PROMPT if prompt is None else prompt,
         tuning=TuningSettings(
-            learning_rate=learning_rate,
+            learning_rate=choose_learning_rate(method.value, learning_rate),
             epochs=epochs,
             max_steps=max_steps,
             batch_size=batch_size,
@@ -134,6 +171,7 @@ def tune(
             precision=precision,
             ticket_rows=ticket_rows,
             checkpoint_steps=checkpoint_steps,
+            quantization=quantization,
             lora=LoraSettings(**lora),
             prefix=PrefixSettings(**prefix),
         ),
@@ -157,14 +195,23 @@ def _gather(method: Method, owner: Method, **options: Any) -> dict[str, Any]:
 
 def evaluate(
     model: ModelArgument,
-    test: Annotated[Path, typer.Option(help="Test pairs: .jsonl, .csv or .tsv.")],
-    source: SourceOption = "en",
-    target: TargetOption = "ca",
+    test: Annotated[str, typer.Option(help=f"Test pairs: {text.FORMATS}.")],
+    source: text.SourceOption = "en",
+    target: text.TargetOption = "ca",
+    source_column: text.SourceColumnOption = None,
+    target_column: text.TargetColumnOption = None,
+    split: Annotated[str | None, typer.Option(help="Split of FLORES or a data set.")] = None,
+    subset: Annotated[str | None, typer.Option(help="Subset of a data set on the hub.")] = None,
+    test_limit: text.TestLimitOption = None,
+    min_characters: text.ShortestOption = None,
+    max_characters: text.LongestOption = None,
+    max_length_ratio: text.RatioOption = None,
+    drop_duplicates: text.DuplicatesOption = False,
+    max_rejected_share: text.RejectedShareOption = 0.1,
     prompt: PromptOption = None,
     beams: BeamsOption = 1,
     max_new_tokens: NewTokensOption = 64,
     batch_size: EvaluationBatchOption = 32,
-    test_limit: TestLimitOption = None,
     revision: RevisionOption = None,
     device: DeviceOption = "auto",
     name: NameOption = None,
@@ -180,8 +227,22 @@ def evaluate(
         method="base",
         model=model,
         revision=revision,
-        test=CorpusSpec(str(test), source, target, test_limit),
-        prompt=prompt or DEFAULT_PROMPT,
+        test=CorpusSpec(
+            test,
+            source,
+            target,
+            limit=test_limit,
+            source_column=source_column,
+            target_column=target_column,
+            split=split,
+            subset=subset,
+            max_rejected_share=max_rejected_share,
+            min_characters=min_characters,
+            max_characters=max_characters,
+            max_length_ratio=max_length_ratio,
+            drop_duplicates=drop_duplicates,
+        ),
+        prompt=DEFAULT_PROMPT if prompt is None else prompt,
         evaluation=EvaluationSettings(beams, max_new_tokens, batch_size),
         device=device,
     )
@@ -195,50 +256,3 @@ def _start(spec: "RunSpec", watch: Watch) -> None:
     record = RunStore().create(spec)
     typer.echo(f"Run {record.run_id} in {record.folder}")
     watch_run(record, watch)
-
-
-def watch_run(record: "RunRecord", watch: Watch) -> None:
-    """Work on a queued run, in this process or one of its own, and show it as `watch` says."""
-    from kslottery_core.runs import RunStore
-    from kslottery_core.runs.launch import start_worker
-
-    if watch is Watch.foreground:
-        from kslottery_core.runs.worker import work
-
-        with TerminalProgress() as progress:
-            work(record.folder, on_progress=progress)
-        _report_end(RunStore().get(record.run_id))
-        return
-    start_worker(record)
-    if watch is Watch.follow:
-        follow(record)
-
-
-def follow(record: "RunRecord") -> None:
-    """Show a run's progress until it ends. Ctrl-C stops the watching, not the run."""
-    from kslottery_core.runs import RunStore, follow_run
-
-    try:
-        with TerminalProgress() as progress:
-            record = follow_run(
-                RunStore(record.folder.parent),
-                record.run_id,
-                progress,
-                on_wait=lambda text: typer.echo(f"queued: {text}", err=True),
-            )
-    except KeyboardInterrupt:
-        typer.echo(
-            f"\nThe run goes on. Look at it with `kslottery runs show {record.run_id}`, stop it with "
-            f"`kslottery runs cancel {record.run_id}`.",
-            err=True,
-        )
-        raise typer.Exit(130) from None
-    _report_end(record)
-
-
-def _report_end(record: "RunRecord") -> None:
-    from kslottery_core.commands.store_commands import print_run
-
-    print_run(record)
-    if record.status.state not in ("finished", "cancelled"):
-        raise RunError(f"run {record.run_id} {record.status.state}: {record.status.message}")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kslottery_core.commands.run_commands import Watch, WatchOption, watch_run
+from kslottery_core.commands.run_watching import Watch, WatchOption, watch_run
 from kslottery_core.commands.terminal import format_number, format_table
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def print_run(record: "RunRecord") -> None:
     peak = cost.get("peak_memory_bytes")
     times = [("tuning", cost.get("tuning_seconds")), ("evaluation", cost.get("evaluation_seconds"))]
     parts = [f"{name} {format_number(seconds, '.1f', ' s')}" for name, seconds in times]
-    typer.echo(f"{', '.join(parts)}, peak memory {format_number(peak and peak / 2**20, ',.0f', ' MiB')}")
+    typer.echo(f"{', '.join(parts)}, peak memory {format_number(peak and peak / 1e6, ',.0f', ' MB')}")
     share = record.result.get("stopped_share")
     if share is not None:
         typer.echo(f"stopped {share:.1%} of the outputs ended by themselves")

@@ -14,6 +14,7 @@ PHASE_NAMES = {
     "tune": "tuning",
     "generate": "generating",
     "score": "scoring",
+    "certify": "certifying",
     "save": "saving",
 }
 

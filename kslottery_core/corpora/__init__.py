@@ -16,6 +16,7 @@ from kslottery_core.corpora.prompts import (
     name_language,
 )
 from kslottery_core.corpora.spec import CorpusSpec
+from kslottery_core.corpora.splits import list_splits
 from kslottery_core.corpora.text import load_corpus
 from kslottery_core.corpora.token_counts import count_tokens, list_prompt_tokens
 
@@ -41,6 +42,7 @@ __all__ = [
     "find_leaks",
     "hash_prompt",
     "list_prompt_tokens",
+    "list_splits",
     "load_corpus",
     "match_language",
     "name_language",

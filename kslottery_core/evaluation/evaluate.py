@@ -44,6 +44,15 @@ def describe_decoding(settings: EvaluationSettings, number_format: str) -> str:
     return f"{search}, at most {settings.max_new_tokens} new tokens, {number_format}"
 
 
+def describe_number_format(model: "PreTrainedModel") -> str:
+    """The format of the model's weights, such as "bfloat16", and of its linear layers where they were quantised."""
+    number_format = str(model.dtype).removeprefix("torch.")
+    for bits in (4, 8):
+        if getattr(model, f"is_loaded_in_{bits}bit", False):
+            return f"{number_format}, linear layers in {bits} bits"
+    return number_format
+
+
 def fill_prompts(corpus: Corpus, spec: CorpusSpec, prompt: str) -> list[str]:
     """The prompt of every source sentence. Raises CorpusError for a template that cannot be filled."""
     return [_fill(prompt, spec, pair.source) for pair in corpus.pairs]
@@ -82,7 +91,7 @@ def evaluate(
     scores, notes = compute_scores(
         {name: [extract(output.text) for output in outputs] for name, extract in EXTRACTIONS.items()},
         [output.reference for output in outputs],
-        decoding=describe_decoding(settings, str(model.dtype).removeprefix("torch.")),
+        decoding=describe_decoding(settings, describe_number_format(model)),
         # With the languages filled in: one template asks for different things in different languages.
         prompt_hash=hash_prompt(_fill(prompt, spec, "{source}")),
         test_set_hash=corpus.fingerprint,

@@ -19,6 +19,7 @@ from kslottery_core.runs.record import CANCEL_FILE, LOG_FILE, RunRecord, load_ru
 from kslottery_core.runs.spec import RunSpec
 from kslottery_core.runs.status import find_process, load_status, read_host, save_status
 from kslottery_core.runs.store import RunStore
+from kslottery_core.tuning.processes import leave_launch
 
 GRACE_SECONDS = 30.0  # a run that is asked politely may be in the middle of a long step
 _SIGNAL_SECONDS = 10.0  # between SIGTERM and SIGKILL
@@ -36,20 +37,8 @@ def launch_run(store: RunStore, spec: RunSpec, *, command: Sequence[str] | None 
 
 def start_worker(record: RunRecord, command: Sequence[str] | None = None) -> RunRecord:
     """Start the process of a queued run; `command` as for `launch_run`. Raises `RunError`."""
-    # -P keeps the working folder off the import path; the package's own place goes on it (see `_make_environment`).
-    start = tuple(command) if command else (sys.executable, "-P", "-m", "kslottery_core.runs.worker")
     try:
-        with (record.folder / LOG_FILE).open("ab") as log:
-            process = subprocess.Popen(
-                [*start, str(record.folder)],
-                cwd=record.folder.parent,
-                env=_make_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                close_fds=True,
-            )
+        process = start_process("kslottery_core.runs.worker", record.folder, LOG_FILE, command)
     except OSError as problem:
         message = f"the run's process cannot be started ({problem})"
         save_status(record.folder, replace(record.status, state="failed", ended=time.time(), message=message))
@@ -58,8 +47,30 @@ def start_worker(record: RunRecord, command: Sequence[str] | None = None) -> Run
     return record
 
 
+def start_process(
+    module: str, folder: Path, log_name: str, command: Sequence[str] | None = None
+) -> "subprocess.Popen[bytes]":
+    """Start `module` (or `command`) on a folder: own session, no inherited pipes, output to a file in the folder.
+
+    Raises OSError when it cannot be started.
+    """
+    # -P keeps the working folder off the import path; the package's own place goes on it (see `_make_environment`).
+    start = tuple(command) if command else (sys.executable, "-P", "-m", module)
+    with (folder / log_name).open("ab") as log:
+        return subprocess.Popen(
+            [*start, str(folder)],
+            cwd=folder.parent,
+            env=_make_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            close_fds=True,
+        )
+
+
 def _make_environment() -> dict[str, str]:
-    environment = dict(os.environ, PYTHONUNBUFFERED="1")
+    environment = leave_launch(dict(os.environ, PYTHONUNBUFFERED="1"))
     package_parent = Path(kslottery_core.__file__).resolve().parent.parent
     if package_parent.name not in ("site-packages", "dist-packages"):  # a checkout: not importable from elsewhere
         paths = [str(package_parent), *filter(None, [environment.get("PYTHONPATH")])]

@@ -92,6 +92,10 @@ def _compute_cost(status: RunStatus, outcome: RunOutcome, ended: float) -> dict[
         "copied_parameters": None if report is None else report.copied_parameters,
         "total_parameters": None if report is None else report.total_parameters,
         "saved_bytes": None if report is None else report.saved_bytes,
+        "optimizer_bytes": getattr(report, "optimizer_bytes", None),
+        "step_seconds": getattr(report, "step_seconds", None),
+        "effective_batch": getattr(report, "effective_batch", None),
+        "processes": getattr(report, "processes", None),
     }
 
 

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from kslottery_core.runs.status import RunStatus, StatusWriter
 
 HEARTBEAT_SECONDS = 5.0
 _WATCH_SECONDS = 0.25
+_PROBLEM_SECONDS = 15.0  # for a run to notice by itself that another of its processes has failed
 _STATUS_SECONDS = 0.3  # metrics get every event, the status only as often as somebody may look at it
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -25,10 +26,20 @@ class Cancelled(BaseException):
 
 
 class RunSession:
-    """What surrounds the work: progress, heartbeat, and requests to stop."""
+    """What surrounds the work: progress, heartbeat, and requests to stop.
 
-    def __init__(self, folder: Path, status: RunStatus, on_progress: OnProgress) -> None:
+    `find_problem` gives what another process of the run has failed with; this one, which may wait for it, then ends.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        status: RunStatus,
+        on_progress: OnProgress,
+        find_problem: Callable[[], str | None] = lambda: None,
+    ) -> None:
         self.folder = folder
+        self._find_problem = find_problem
         self.writer = StatusWriter(folder, status)
         self.cancelled = threading.Event()
         self.last_step: ProgressEvent | None = None
@@ -96,12 +107,23 @@ class RunSession:
         if again and self._may_insist and number == signal.SIGINT:  # somebody at a terminal insists
             raise KeyboardInterrupt
 
+    def _leave_for(self, problem: str) -> None:
+        """End this process, which waits for another one that has failed."""
+        if self._ended.wait(_PROBLEM_SECONDS):
+            return
+        self.log(f"failed: {problem}")
+        self.writer.write(state="failed", ended=time.time(), message=problem)
+        os._exit(1)
+
     def _watch(self) -> None:
         last_heartbeat = time.monotonic()
         while not self._ended.wait(_WATCH_SECONDS):
             # A signal to ourselves is the only way to leave a long load in another thread.
             if self._nothing_to_keep and self._handles_signals and self.should_stop():
                 os.kill(os.getpid(), signal.SIGTERM)
+            problem = self._find_problem()
+            if problem is not None:
+                self._leave_for(problem)
             if time.monotonic() - last_heartbeat >= HEARTBEAT_SECONDS:
                 last_heartbeat = time.monotonic()
                 with contextlib.suppress(OSError):  # the run itself meets the same disk, and tells

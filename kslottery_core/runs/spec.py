@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kslottery_core.corpora import DEFAULT_PROMPT, HUB_PREFIX, CorpusSpec, check_prompt, load_corpus
+from kslottery_core.corpora import DEFAULT_PROMPT, HUB_PREFIX, Corpus, CorpusSpec, check_prompt, load_corpus
 from kslottery_core.errors import RunError
 from kslottery_core.evaluation.settings import EvaluationSettings
 from kslottery_core.records import read_record
+from kslottery_core.runs.model_inputs import check_model_inputs
 from kslottery_core.tickets import Ticket, check_ticket_fits
 from kslottery_core.tuning.settings import METHODS, TRAINED_METHODS, TuningSettings, check_method_settings
 
@@ -17,7 +18,7 @@ OUTPUTS = ("rows", "checkpoint")
 """`rows` keeps what was trained (a few kilobytes for a ticket); `checkpoint` also writes a whole model."""
 
 TICKET_METHODS = ("ticket", "transfer")
-LOOKED_AT_PAIRS = 100
+LOOKED_AT_PAIRS = 1000
 NAME_LENGTH = 120  # characters: what a table of runs can still show
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
@@ -91,7 +92,8 @@ def check_spec(spec: RunSpec) -> None:
 def check_inputs(spec: RunSpec) -> None:
     """Look into the files that a run will need, so that a wrong one is told at once and not when its turn has come.
 
-    Reads the first sentence pairs and, for models on this disk, the embedding's header. Raises `KSLotteryError`.
+    Reads the first sentence pairs and, for models on this disk, the embedding's header, config and tokenizer: does the
+    model take the method, do the texts fit into it? Raises `KSLotteryError`.
     """
     from kslottery_core.checkpoints import check_source
 
@@ -99,13 +101,16 @@ def check_inputs(spec: RunSpec) -> None:
     check_source(spec.model, spec.revision)
     if spec.after is not None:
         check_source(spec.after, spec.after_revision)
-    for corpus in (spec.train, spec.test):
-        if corpus is not None:
-            load_corpus(dataclasses.replace(corpus, limit=min(corpus.limit or LOOKED_AT_PAIRS, LOOKED_AT_PAIRS)))
+    train, test = (None if corpus is None else _load_beginning(corpus) for corpus in (spec.train, spec.test))
     if spec.ticket is not None and Path(spec.model).expanduser().exists():
         from kslottery_core.checkpoints import open_embedding
 
         check_ticket_fits(spec.ticket, *open_embedding(spec.model).shape)
+    check_model_inputs(spec, train, test)
+
+
+def _load_beginning(corpus: CorpusSpec) -> Corpus:
+    return load_corpus(dataclasses.replace(corpus, limit=min(corpus.limit or LOOKED_AT_PAIRS, LOOKED_AT_PAIRS)))
 
 
 def _check_ticket(spec: RunSpec) -> None:

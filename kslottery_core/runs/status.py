@@ -150,7 +150,11 @@ class StatusWriter:
 
 def save_status(folder: Path, status: RunStatus) -> None:
     """Write `status.json` so that no reader sees half of it."""
-    path, content = folder / STATUS_FILE, dataclasses.asdict(status)
+    write_status_file(folder / STATUS_FILE, dataclasses.asdict(status))
+
+
+def write_status_file(path: Path, content: dict[str, Any]) -> None:
+    """Write the last word on something, on a full disk too. Raises OSError when nothing helps."""
     try:
         save_json(path, content)
     except OSError as problem:

@@ -3,6 +3,7 @@
 `python -m kslottery_core.runs.worker FOLDER` is what `launch_run` starts.
 """
 
+import contextlib
 import faulthandler
 import os
 import sys
@@ -10,22 +11,30 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 
 from kslottery_core.errors import KSLotteryError, RunError
 from kslottery_core.progress import OnProgress, ignore_progress
-from kslottery_core.runs.queue import hold_device, identify_queue, resolve_device, use_free_cores
+from kslottery_core.runs.preparing import build_task, choose_prompt, load_corpora
+from kslottery_core.runs.queue import hold_device, identify_queue, use_free_cores
 from kslottery_core.runs.record import CHECKPOINTS_FOLDER, LOG_FILE, load_run
 from kslottery_core.runs.result import RunOutcome, save_outputs, save_result
 from kslottery_core.runs.session import Cancelled, RunSession
 from kslottery_core.runs.spec import RunSpec
 from kslottery_core.runs.status import FULL_DISK_ERRORS, RunStatus, load_status, read_host
+from kslottery_core.runs.together import (
+    announce_run,
+    choose_devices,
+    dismiss_followers,
+    find_partners,
+    follow,
+    follows,
+    forget_problem,
+    read_problem,
+)
 from kslottery_core.tuning.checkpointing import discard_checkpoints, find_last_step
-
-if TYPE_CHECKING:
-    from kslottery_core.corpora import Corpus
 
 
 def work(
@@ -38,8 +47,10 @@ def work(
     """Do what the queued run in `folder` asks, in this process, and return how it ended.
 
     Whatever happens is written into the folder: errors end in the state `failed` with one sentence, SIGTERM, Ctrl-C
-    and the `cancel` file in `cancelled` with what exists kept. `tune` and `evaluate` default to
-    `kslottery_core.tuning.tune` and `kslottery_core.evaluation.evaluate`; `on_progress` also gets every event.
+    and the `cancel` file in `cancelled` with what exists kept. Where a launcher such as torchrun started several
+    processes, this is for the first of them, and the others train along (`together.follow`). `tune` and `evaluate`
+    default to `kslottery_core.tuning.tune` and `kslottery_core.evaluation.evaluate`; `on_progress` also gets every
+    event.
     Raises `RunError` when the folder holds no queued run.
     """
     folder = Path(folder).resolve()
@@ -47,7 +58,8 @@ def work(
     if status.state != "queued" or status.pid not in (None, os.getpid()):
         raise RunError(f"{folder}: expected a queued run that nobody works on, found one that is {status.state}.")
     own_start = psutil.Process().create_time()
-    session = RunSession(folder, status, on_progress)
+    forget_problem(folder)
+    session = RunSession(folder, status, on_progress, find_problem=lambda: read_problem(folder))
     with session.watched():
         try:
             try:
@@ -67,7 +79,8 @@ def work(
             state, message = "failed", str(problem)
         except BaseException as problem:
             session.log(traceback.format_exc())
-            state, message = "failed", _describe_problem(problem, folder)
+            # What ended another process is why this one could not go on.
+            state, message = "failed", read_problem(folder) or _describe_problem(problem, folder)
         session.log(state if message is None else f"{state}: {message}")
         session.writer.write(state=state, ended=time.time(), message=message)
     return session.writer.status
@@ -81,37 +94,29 @@ def _perform(
 ) -> bool:
     """The run itself; False when it was stopped before its end."""
     folder, writer, outcome = session.folder, session.writer, RunOutcome()
-    device = resolve_device(spec.device)
-    queue = identify_queue(device)
-    writer.write(device=device, queue=queue)
+    processes = find_partners(spec)
+    devices = choose_devices(spec.device, processes)
+    announce_run(folder, processes)
 
     def tell_wait(waits_for: str) -> None:
         session.log(waits_for)
         writer.write(message=waits_for)
 
-    with hold_device(folder, queue, on_wait=tell_wait, should_stop=session.should_stop) as held:
-        if not held:
-            raise Cancelled
-        session.log(f"runs {spec.method!r} on {device} (pid {os.getpid()})")
+    with contextlib.ExitStack() as held:
+        for device in devices:
+            queue = identify_queue(device)
+            writer.write(device=devices[0], queue=queue)
+            waiting = hold_device(folder, queue, on_wait=tell_wait, should_stop=session.should_stop)
+            if not held.enter_context(waiting):
+                raise Cancelled
+        together = f" in {processes.count} processes" if processes.several else ""
+        session.log(f"runs {spec.method!r} on {', '.join(devices)}{together} (pid {os.getpid()})")
         writer.write(state="running", started=time.time(), phase="load", message=None)
-        _load_corpora(spec, outcome)
+        load_corpora(spec, outcome)
         use_free_cores()
         from kslottery_core import tuning
 
-        task = tuning.TuningTask(
-            spec.method,
-            spec.model,
-            revision=spec.revision,
-            ticket=spec.ticket,
-            after=spec.after,
-            after_revision=spec.after_revision,
-            corpus=outcome.train,
-            languages=spec.train,
-            prompt=_choose_prompt(outcome.train, spec),
-            settings=spec.tuning,
-            device=device,
-            output=spec.output,
-        )
+        task = build_task(spec, outcome, devices[0])
         tuned = (tune or tuning.tune)(
             task,
             folder / CHECKPOINTS_FOLDER,
@@ -138,7 +143,7 @@ def _check_test(spec: RunSpec, outcome: RunOutcome, model: Any, tokenizer: Any) 
     from kslottery_core.evaluation import check_prompts_fit, fill_prompts
 
     if outcome.test is not None and spec.test is not None:
-        prompts = fill_prompts(outcome.test, spec.test, _choose_prompt(outcome.test, spec))
+        prompts = fill_prompts(outcome.test, spec.test, choose_prompt(outcome.test, spec))
         check_prompts_fit(model, tokenizer, prompts, spec.evaluation)
 
 
@@ -155,7 +160,7 @@ def _evaluate(
         tuned.tokenizer,
         outcome.test,
         spec.test,
-        _choose_prompt(outcome.test, spec),
+        choose_prompt(outcome.test, spec),
         spec.evaluation,
         on_progress=session.report,
         should_stop=session.should_stop,
@@ -163,26 +168,6 @@ def _evaluate(
     outcome.evaluation = evaluation
     save_outputs(session.folder, evaluation.outputs)
     return evaluation.complete
-
-
-def _load_corpora(spec: RunSpec, outcome: RunOutcome) -> None:
-    from kslottery_core.corpora import find_leaks, load_corpus
-
-    outcome.train = None if spec.train is None else load_corpus(spec.train)
-    outcome.test = None if spec.test is None else load_corpus(spec.test)
-    if outcome.train is not None and outcome.test is not None:
-        outcome.leaks = find_leaks(outcome.train, outcome.test)
-        outcome.notes += outcome.leaks.describe()
-    for name, corpus in (("training", outcome.train), ("test", outcome.test)):
-        if corpus is not None and corpus.prompt is not None:
-            outcome.notes.append(
-                f"The {name} text brings its own prompt template, which was used instead of the run's."
-            )
-
-
-def _choose_prompt(corpus: "Corpus | None", spec: RunSpec) -> str:
-    """Instruction data brings its own template."""
-    return spec.prompt if corpus is None or corpus.prompt is None else corpus.prompt
 
 
 def _describe_stop(session: RunSession) -> str:
@@ -213,11 +198,15 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print("usage: python -m kslottery_core.runs.worker FOLDER", file=sys.stderr)
         return 2
+    if follows():
+        return follow()
     try:
         status = work(arguments[0])
     except KSLotteryError as problem:
         print(problem, file=sys.stderr)
         return 2
+    finally:
+        dismiss_followers()
     return 1 if status.state == "failed" else 0
 
 

@@ -80,7 +80,12 @@ class Ticket:
     @classmethod
     def from_json(cls, mapping: Any, where: str = "ticket") -> "Ticket":
         """Read a JSON object; raises TicketError naming `where` and the field that is wrong."""
-        return read_record(cls, mapping, where, TicketError)
+        try:
+            return read_record(cls, mapping, where, TicketError)
+        except TicketError as problem:
+            if str(problem).startswith(where):
+                raise
+            raise TicketError(f"{where}: {problem}") from None  # which one, where several are read
 
 
 def save_ticket(ticket: Ticket, path: str | Path) -> None:

@@ -1,11 +1,13 @@
 """One file a method: what is trained, and nothing about where or when it runs."""
 
 from kslottery_core.tuning.prompt_preview import PromptPreview, preview_prompt
+from kslottery_core.tuning.report import TuningReport
 from kslottery_core.tuning.saving import save_ticket_rows, write_full_checkpoint
 from kslottery_core.tuning.settings import (
     ADAPTER_METHODS,
     METHODS,
     PRECISIONS,
+    QUANTIZATIONS,
     SCHEDULES,
     TICKET_ROWS,
     TRAINED_METHODS,
@@ -15,12 +17,13 @@ from kslottery_core.tuning.settings import (
 )
 from kslottery_core.tuning.task import TuningTask
 from kslottery_core.tuning.ticket_adapter import TicketRows, load_ticket_adapter, save_ticket_adapter
-from kslottery_core.tuning.tune import TunedModel, TuningReport, tune
+from kslottery_core.tuning.tune import TunedModel, tune
 
 __all__ = [
     "ADAPTER_METHODS",
     "METHODS",
     "PRECISIONS",
+    "QUANTIZATIONS",
     "SCHEDULES",
     "TICKET_ROWS",
     "TRAINED_METHODS",

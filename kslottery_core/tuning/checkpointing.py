@@ -17,6 +17,7 @@ from typing import Any
 
 from kslottery_core.errors import TuningError
 from kslottery_core.records import load_json, make_scratch_path, read_record, save_json
+from kslottery_core.tuning.processes import Processes
 
 TRAINING_FOLDER = "training"
 RECORD_FILE = "training.json"
@@ -27,10 +28,11 @@ _WRITER_WORDS = ("PytorchStreamWriter", "inline_container", "iostream error")  #
 
 @dataclass(frozen=True)
 class TrainingPosition:
-    """How far a training is, and with which micro-batch and threads: its numbers depend on both in the last bits.
+    """How far a training is, and with which micro-batch, threads and processes: its numbers depend on all of them.
 
-    `seconds` is the time trained up to here, `identity` what was asked (see `describe_training` in `tune`), `files` the
-    size in bytes of everything that belongs to the checkpoint.
+    `seconds` is the time trained up to here, `identity` what was asked (see `describe_training` in `identity`), `files`
+    the size in bytes of everything that belongs to the checkpoint. What the training cost so far is None where an
+    older version wrote the checkpoint.
     """
 
     step: int
@@ -44,6 +46,11 @@ class TrainingPosition:
     notes: tuple[str, ...]
     identity: dict[str, Any]
     files: dict[str, int] = dataclasses.field(default_factory=dict)
+    processes: int = 1
+    sharded: bool = False
+    peak_memory_bytes: int | None = None
+    optimizer_bytes: int | None = None
+    step_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -69,11 +76,15 @@ def find_last_step(folder: Path) -> int | None:
     return max(_list_steps(folder / TRAINING_FOLDER), default=None)
 
 
-def load_last_checkpoint(folder: Path, identity: Mapping[str, Any]) -> TrainingCheckpoint | None:
+def load_last_checkpoint(
+    folder: Path, identity: Mapping[str, Any], processes: Processes | None = None
+) -> TrainingCheckpoint | None:
     """The last checkpoint below a tuning's folder, None where there is none.
 
-    Raises TuningError when it is damaged or belongs to another training than `identity` describes.
+    Raises TuningError when it is damaged, belongs to another training than `identity` describes, or was written by
+    another number of processes than `processes` (default: one).
     """
+    processes = processes or Processes()
     training = folder / TRAINING_FOLDER
     steps = _list_steps(training)
     if not steps:
@@ -93,6 +104,15 @@ def load_last_checkpoint(folder: Path, identity: Mapping[str, Any]) -> TrainingC
         raise TuningError(
             f"{chosen}: it belongs to another training ({difference}), which this one cannot go on from; put its own "
             "checkpoint there or delete it to begin anew."
+        )
+    written, found = (
+        _describe_processes(position.processes, position.sharded),
+        _describe_processes(processes.count, processes.shards),
+    )
+    if written != found:
+        raise TuningError(
+            f"{chosen}: it was written by {written}, found {found}, which would train on other batches; resume it as "
+            f"it was started, or delete {training} to begin anew."
         )
     return TrainingCheckpoint(chosen, position)
 
@@ -140,6 +160,10 @@ def write_checkpoint(folder: Path, position: TrainingPosition) -> Iterator[Path]
 def discard_checkpoints(folder: Path) -> None:
     """Remove the checkpoints below a tuning's folder, whose training has ended and been saved."""
     _remove(folder / TRAINING_FOLDER)
+
+
+def _describe_processes(count: int, sharded: bool) -> str:
+    return ("1 process" if count == 1 else f"{count} processes") + (" with FSDP" if sharded else "")
 
 
 def _list_steps(training: Path) -> list[int]:

@@ -48,9 +48,17 @@ def encode_pair(tokenizer: Any, prompt: str, target: str, max_length: int) -> tu
 
 
 def encode_examples(
-    tokenizer: Any, pairs: Sequence[SentencePair], spec: CorpusSpec, prompt: str, max_length: int
+    tokenizer: Any,
+    pairs: Sequence[SentencePair],
+    spec: CorpusSpec,
+    prompt: str,
+    max_length: int,
+    lines: Sequence[int] = (),
 ) -> Examples:
-    """Encode every pair. Raises TuningError when there is no end token or a target would be cut off entirely."""
+    """Encode every pair; `lines` are their numbers in the text, for messages.
+
+    Raises TuningError when there is no end token or a target would be cut off entirely.
+    """
     if tokenizer.eos_token_id is None:
         raise TuningError("tokenizer: expected an end-of-sequence token to learn to stop with, found none.")
     languages = {"source_language": spec.source, "target_language": spec.target}
@@ -60,14 +68,35 @@ def encode_examples(
             tokenizer, fill_prompt(prompt, source=pair.source, **languages), pair.target, max_length
         )
         if prompt_length >= len(ids):
+            line = f" (line {lines[number - 1]:,})" if lines else ""
             raise TuningError(
-                f"max_length: the prompt of pair {number} alone has {prompt_length} tokens, so {max_length} tokens cut "
-                "its target off entirely; raise max_length or shorten the prompt."
+                f"max_length: the prompt of training pair {number:,}{line} alone has {prompt_length:,} tokens, so "
+                f"{max_length:,} tokens cut its target off entirely; raise max_length, leave long pairs out "
+                "(max_characters) or shorten the prompt."
             )
         shortened += ids[-1] != tokenizer.eos_token_id
         target_tokens += len(ids) - prompt_length
         items.append({"input_ids": ids, "labels": [IGNORED] * prompt_length + ids[prompt_length:]})
     return Examples(tuple(items), shortened, target_tokens)
+
+
+def check_examples_fit(examples: Examples, positions: int | None, virtual_tokens: int = 0) -> None:
+    """Raise TuningError when an example, behind a prefix of `virtual_tokens`, exceeds the positions of the model.
+
+    `positions` is None where an architecture has no such limit.
+    """
+    longest, number = max((len(item["input_ids"]), -at) for at, item in enumerate(examples.items, start=1))
+    if positions is None or longest + virtual_tokens <= positions:
+        return
+    if virtual_tokens:
+        raise TuningError(
+            f"virtual tokens: {virtual_tokens:,} of them and a training example of {longest:,} tokens do not fit into "
+            f"the {positions:,} positions of this model; take fewer or lower max_length."
+        )
+    raise TuningError(
+        f"max_length: training pair {-number:,} has {longest:,} tokens, which do not fit into the {positions:,} "
+        f"positions of this model; lower max_length to at most {positions:,}."
+    )
 
 
 def collate(items: Sequence[dict[str, list[int]]], padding_id: int) -> "dict[str, torch.Tensor]":

@@ -22,6 +22,8 @@ def describe_training(task: TuningTask, model: Any, examples: Examples, precisio
     """
     settings = asdict(task.settings)
     del settings["checkpoint_steps"]  # the numbers do not depend on it
+    if settings["quantization"] == "none":  # so that checkpoints from before there was any are still gone on from
+        del settings["quantization"]
     described = {
         "method": task.method,
         "model": task.model,

@@ -70,8 +70,30 @@ def prepare_lora(model: "PreTrainedModel", settings: LoraSettings, seed: int) ->
     )
     model.requires_grad_(False)
     torch.manual_seed(seed)
-    with keep_transformers_quiet():
-        return get_peft_model(model, config)
+    try:
+        with keep_transformers_quiet():
+            return get_peft_model(model, config)
+    # PEFT refuses layers of some architectures (a state-space model's output) in words of its own.
+    except (ValueError, NotImplementedError) as problem:
+        reason = (str(problem).strip().splitlines() or [type(problem).__name__])[0][:200].rstrip(".")
+        raise TuningError(
+            f"lora: PEFT cannot put a LoRA beside these layers of a model of type {model.config.model_type!r} "
+            f"({reason}); name other lora target modules."
+        ) from None
+
+
+def check_lora_fits(blueprint: "PreTrainedModel", settings: LoraSettings) -> None:
+    """Raise TuningError for a model that cannot take this LoRA; `blueprint` lies on the meta device and is changed."""
+    paths = select_target_modules(list_linear_modules(blueprint), settings.target_modules)
+    layers = [blueprint.get_submodule(path) for path in paths]
+    widest = max(min(cast(torch.Tensor, layer.weight).shape) for layer in layers)
+    if settings.rank > widest:
+        raise TuningError(
+            f"lora rank: expected at most {widest:,}, the full rank of the widest of these layers, found "
+            f"{settings.rank:,}; lower it."
+        )
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        prepare_lora(blueprint, settings, 0)
 
 
 def merge_lora(model: "PeftModel") -> "PreTrainedModel":

@@ -5,7 +5,10 @@ from types import TracebackType
 
 
 class PeakMemory:
-    """Context manager. `peak_bytes` is None until it has run; `kind` says what was measured."""
+    """Context manager. `peak_bytes` is None until it has run; `kind` says what was measured.
+
+    `include` counts what was measured elsewhere: an earlier attempt, or another process.
+    """
 
     SAMPLE_SECONDS = 0.05
 
@@ -28,12 +31,25 @@ class PeakMemory:
             self._sampler.start()
         return self
 
+    def include(self, peak_bytes: int | None) -> None:
+        """The peak is at least this much."""
+        if peak_bytes is not None:
+            self.peak_bytes = max(self.peak_bytes or 0, peak_bytes)
+
+    def read(self) -> int | None:
+        """The peak up to now, in bytes, while it is being measured."""
+        if self._device.startswith("cuda"):
+            import torch
+
+            self.include(int(torch.cuda.max_memory_allocated(self._device)))
+        return self.peak_bytes
+
     def _sample(self) -> None:
         import psutil
 
         process = psutil.Process()
         while True:
-            self.peak_bytes = max(self.peak_bytes or 0, process.memory_info().rss)
+            self.include(process.memory_info().rss)
             if self._done.wait(self.SAMPLE_SECONDS):
                 return
 
@@ -41,9 +57,7 @@ class PeakMemory:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._sampler is None:
-            import torch
-
-            self.peak_bytes = int(torch.cuda.max_memory_allocated(self._device))
+            self.read()
         else:
             self._done.set()
             self._sampler.join()

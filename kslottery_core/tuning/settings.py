@@ -1,5 +1,6 @@
 """What a person may set about training; validated before a model is loaded."""
 
+import importlib.util
 from dataclasses import dataclass, field
 
 from kslottery_core.errors import TuningError
@@ -15,7 +16,15 @@ TICKET_ROWS = ("input", "input_and_head")
 """Which rows a ticket trains: those of the input embedding, or of the one matrix that a tied model uses at both ends.
 """
 SCHEDULES = ("cosine", "linear", "constant")
+DEFAULT_LEARNING_RATES = {"full": 1e-4, "embedding": 5e-3, "ticket": 1e-2, "lora": 1e-3, "prefix": 1e-2}
+"""Peak learning rates where nobody names one: starts that worked on the small models measured here. A few rows bear,
+and need, far larger steps than a whole model."""
+
 PRECISIONS = ("auto", "float32", "bfloat16")
+QUANTIZATIONS = ("none", "8bit", "4bit")
+"""How the frozen linear layers are held while something beside them is trained (bitsandbytes)."""
+
+QUANTIZED_METHODS = ("ticket", *ADAPTER_METHODS)
 
 
 @dataclass(frozen=True)
@@ -60,8 +69,10 @@ class TuningSettings:
     `batch_size` is the number of sentence pairs a step and device sees at once; the optimizer steps every
     `gradient_accumulation` batches. `max_steps`, when given, overrides `epochs`. `warmup_share` is a share of all
     steps. `max_length` is in tokens, prompt and target together. `ticket_rows`, `lora` and `prefix` concern the method
-    of their name alone. After the first and every `checkpoint_steps` steps a killed training can be gone on from, 0
-    keeps nothing for that; results do not depend on it.
+    of their name alone. `quantization` holds a frozen model's linear layers, but not its head, in 8 or 4 bits
+    (bitsandbytes). Where several processes train together, `batch_size` is each one's, and an optimizer step sees
+    batch_size * gradient_accumulation * processes pairs. After the first and every `checkpoint_steps` steps a killed
+    training can be gone on from, 0 keeps nothing for that; results do not depend on it.
     """
 
     learning_rate: float = 5e-3
@@ -77,6 +88,7 @@ class TuningSettings:
     precision: str = "auto"
     ticket_rows: str = "input"
     checkpoint_steps: int = 100
+    quantization: str = "none"
     lora: LoraSettings = field(default_factory=LoraSettings)
     prefix: PrefixSettings = field(default_factory=PrefixSettings)
 
@@ -107,9 +119,34 @@ class TuningSettings:
             ("schedule", self.schedule, SCHEDULES),
             ("precision", self.precision, PRECISIONS),
             ("ticket_rows", self.ticket_rows, TICKET_ROWS),
+            ("quantization", self.quantization, QUANTIZATIONS),
         ):
             if choice not in known:
                 raise TuningError(f"{name}: expected one of {', '.join(known)}, found {choice!r}.")
+
+
+def choose_learning_rate(method: str, named: float | None = None) -> float:
+    """The peak learning rate that was named, else the method's own of DEFAULT_LEARNING_RATES.
+
+    A method that trains nothing has none, and gets the one of TuningSettings, which nothing reads.
+    """
+    if named is not None:
+        return named
+    return DEFAULT_LEARNING_RATES.get(method, TuningSettings.learning_rate)
+
+
+def check_quantization(method: str, quantization: str) -> None:
+    """Raise TuningError where the method trains the model's own weights, or bitsandbytes is not installed."""
+    if method not in QUANTIZED_METHODS:
+        raise TuningError(
+            f"quantization: {quantization} is for methods that keep the model frozen and train something beside it "
+            f"({', '.join(QUANTIZED_METHODS)}), found the method {method}; leave it out."
+        )
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise TuningError(
+            f"quantization: {quantization} needs the package bitsandbytes, which is not installed here; install it "
+            "(pip install bitsandbytes) or leave the quantization out."
+        )
 
 
 def check_method_settings(method: str, settings: TuningSettings, output: str) -> None:
@@ -119,6 +156,8 @@ def check_method_settings(method: str, settings: TuningSettings, output: str) ->
             f"ticket_rows: {settings.ticket_rows!r} belongs to the method ticket, found the method {method}; leave it "
             "out or train a ticket."
         )
+    if settings.quantization != "none":
+        check_quantization(method, settings.quantization)
     if method == "prefix" and output == "checkpoint":
         raise TuningError(
             "output: a prefix is no change of weights and cannot be merged into a whole checkpoint; keep it as an "

@@ -1,7 +1,7 @@
 """One call for every method: load the model, tune or transfer, save what is new, report what it cost."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +9,14 @@ from kslottery_core.errors import TuningError
 from kslottery_core.progress import OnProgress, ProgressEvent, ShouldStop, ignore_progress, never_stop
 from kslottery_core.tickets import check_ticket_fits
 from kslottery_core.tuning.checkpointing import TRAINING_FOLDER, CheckpointPlan, load_last_checkpoint
-from kslottery_core.tuning.dataset import Examples, encode_examples
+from kslottery_core.tuning.dataset import Examples, check_examples_fit, encode_examples
 from kslottery_core.tuning.identity import describe_training
 from kslottery_core.tuning.matrix import get_input_matrix
 from kslottery_core.tuning.memory import PeakMemory
 from kslottery_core.tuning.prefix import count_virtual_tokens
+from kslottery_core.tuning.processes import Processes, read_processes
+from kslottery_core.tuning.quantization import describe_quantization, is_quantized
+from kslottery_core.tuning.report import TuningReport, describe_outcome
 from kslottery_core.tuning.saving import (
     measure_folder_bytes,
     save_adapter,
@@ -34,41 +37,13 @@ TIED_NOTE = (
 )
 
 
-@dataclass(frozen=True)
-class TuningReport:
-    """What one tuning did and cost; None means not measured.
-
-    `total_parameters` counts the model's own, `trained_parameters` what the optimizer moved, in the model or beside
-    it. `saved_bytes` is the size of what was written: of a ticket or adapter without its base.
-    """
-
-    method: str
-    trained_parameters: int
-    copied_parameters: int
-    total_parameters: int
-    steps: int
-    planned_steps: int
-    first_loss: float | None
-    final_loss: float | None
-    seconds: float | None
-    peak_memory_bytes: int | None
-    peak_memory_kind: str
-    examples: int
-    target_tokens: int
-    precision: str
-    stopped: bool
-    untied_head: bool
-    saved_path: str | None
-    saved_bytes: int | None
-    notes: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
 @dataclass(frozen=True, eq=False)
 class TunedModel:
-    """The model ready to generate, with a ticket's rows or a LoRA merged in, and behind its prefix where it has one."""
+    """The model ready to generate, with a ticket's rows or a LoRA merged in, and behind its prefix where it has one.
+
+    On a quantised model a LoRA stays beside it: merged in, it would be rounded. Of several processes only the leading
+    one has a model to generate with.
+    """
 
     model: "PreTrainedModel"
     tokenizer: Any
@@ -96,18 +71,12 @@ def tune(
     saved as it is. Raises TuningError, TicketError, CheckpointError or CorpusError before any training
     starts, a checkpoint of another training among the reasons, and TuningError at a loss that is no number.
     """
-    import torch
+    from kslottery_core.checkpoints import untie_head
 
-    from kslottery_core.checkpoints import load_model, untie_head
-
+    processes = _join_processes(task)
     precision = _choose_precision(task.settings.precision, task.device)
     on_progress(ProgressEvent("load", 0, 1, message=f"loading {task.model}"))
-    plain, tokenizer = load_model(
-        task.model,
-        revision=task.revision,
-        dtype=precision if task.keeps_the_rest_frozen else "float32",  # what is trained stays float32
-        device=task.device,
-    )
+    plain, tokenizer = _load(task, precision, "cpu" if processes.shards else task.device)  # a part goes to each device
     on_progress(ProgressEvent("load", 1, 1))
     _check_model(task, plain)
     model: Any = plain  # or PEFT's model around it
@@ -119,13 +88,15 @@ def tune(
         on_loaded(model, tokenizer)
     examples = _encode(task, tokenizer, model)
     untied = untie_head(plain) if task.moves_input_rows_alone else False
-    total = sum(parameter.numel() for parameter in plain.parameters())
+    total = plain.num_parameters()  # of which some may be packed
     notes = [TIED_NOTE] if untied else []
     if task.ticket is not None and task.ticket.vocabulary_size != get_input_matrix(plain).shape[0]:
         notes.append(
             f"The ticket was made for a vocabulary of {task.ticket.vocabulary_size:,} tokens, this model has "
             f"{get_input_matrix(plain).shape[0]:,} rows."
         )
+    if task.settings.quantization != "none":
+        notes.append(describe_quantization(task.settings.quantization))
     if examples is not None and examples.shortened:
         notes.append(f"{examples.shortened} of {len(examples)} targets were cut at {task.settings.max_length} tokens.")
 
@@ -136,7 +107,7 @@ def tune(
         from kslottery_core.tuning.training import train
 
         model, trained = _prepare(model, task)
-        checkpoints = _plan_checkpoints(task, model, examples, precision, folder, resume)
+        checkpoints = _plan_checkpoints(task, model, examples, precision, folder, resume, processes)
         with memory:
             outcome = train(
                 model,
@@ -148,9 +119,14 @@ def tune(
                 folder=folder,
                 on_progress=on_progress,
                 should_stop=should_stop,
+                memory=memory,
+                processes=processes,
                 checkpoints=checkpoints,
             )
+        memory.include(processes.find_largest(memory.peak_bytes))
         notes += outcome.notes
+        if outcome.weights is not None and processes.leads:
+            model = plain = _load_weights(task, outcome.weights)
         if task.method == "ticket":
             from kslottery_core.tuning.ticket import merge_ticket
 
@@ -158,37 +134,78 @@ def tune(
         if outcome.stopped:
             notes.append(f"Stopped at step {outcome.steps} of {outcome.planned_steps}; what was learned is kept.")
 
-    on_progress(ProgressEvent("save", 0, 1))
-    saved = _save(task, model, tokenizer, rows, folder)
-    on_progress(ProgressEvent("save", 1, 1))
-    if task.method == "lora":
-        from kslottery_core.tuning.lora import merge_lora
-
-        model = merge_lora(model)  # so it is scored as it opens again
-    # Every method is scored in the same number format, whatever its training needed.
-    model.requires_grad_(False).to(getattr(torch, precision)).eval()
+    saved = None
+    if processes.leads:
+        on_progress(ProgressEvent("save", 0, 1))
+        saved = _save(task, model, tokenizer, rows, folder)
+        on_progress(ProgressEvent("save", 1, 1))
+        model = _finish(task, model, precision)
     report = TuningReport(
         method=task.method,
         trained_parameters=trained,
         copied_parameters=rows.numel() if rows is not None and task.method == "transfer" else 0,
         total_parameters=total,
-        steps=outcome.steps if outcome else 0,
-        planned_steps=outcome.planned_steps if outcome else 0,
-        first_loss=outcome.first_loss if outcome else None,
-        final_loss=outcome.final_loss if outcome else None,
-        seconds=outcome.seconds if outcome else None,
         peak_memory_bytes=memory.peak_bytes,
         peak_memory_kind=memory.kind,
         examples=len(examples) if examples else 0,
         target_tokens=examples.target_tokens if examples else 0,
         precision=precision,
-        stopped=outcome.stopped if outcome else False,
         untied_head=untied,
         saved_path=str(saved) if saved else None,
         saved_bytes=measure_folder_bytes(saved) if saved else None,
         notes=tuple(notes),
+        quantization=task.settings.quantization,
+        processes=processes.count,
+        sharded=processes.shards,
+        **describe_outcome(outcome),
     )
     return TunedModel(model, tokenizer, report)
+
+
+def _join_processes(task: TuningTask) -> Processes:
+    """Meet whoever trains together with this process, and refuse what several cannot do."""
+    processes = read_processes() if task.trains else Processes()
+    if processes.shards and task.method != "full":
+        raise TuningError(
+            f"FSDP: it is for full fine-tuning, whose optimizer needs the room, found the method {task.method}; start "
+            "the processes without FSDP."
+        )
+    processes.join(task.device)
+    return processes
+
+
+def _load(task: TuningTask, precision: str, device: str) -> "tuple[PreTrainedModel, Any]":
+    from kslottery_core.checkpoints import load_model, load_quantized_model
+
+    if task.settings.quantization != "none":
+        from kslottery_core.tuning.quantization import build_quantization
+
+        quantization = build_quantization(task.settings.quantization, precision)
+        return load_quantized_model(task.model, quantization, revision=task.revision, dtype=precision, device=device)
+    dtype = precision if task.keeps_the_rest_frozen else "float32"  # what is trained stays float32
+    return load_model(task.model, revision=task.revision, dtype=dtype, device=device)
+
+
+def _load_weights(task: TuningTask, weights: "dict[str, torch.Tensor]") -> "PreTrainedModel":
+    """The model anew on the CPU, whole, with what several processes trained a part of each."""
+    from kslottery_core.checkpoints import load_model
+
+    model, _ = load_model(task.model, revision=task.revision)
+    model.load_state_dict(weights)
+    return model
+
+
+def _finish(task: TuningTask, model: Any, precision: str) -> Any:
+    """The model as it is scored: as it opens again, in the same number format for every method."""
+    import torch
+
+    if not is_quantized(model):
+        if task.method == "lora":
+            from kslottery_core.tuning.lora import merge_lora
+
+            model = merge_lora(model)
+        model.to(task.device, getattr(torch, precision))
+    return model.requires_grad_(False).eval()
 
 
 def _choose_precision(precision: str, device: str) -> str:
@@ -216,16 +233,13 @@ def _encode(task: TuningTask, tokenizer: Any, model: "PreTrainedModel") -> Examp
     if not task.trains:
         return None
     assert task.corpus is not None and task.languages is not None and task.prompt is not None  # checked by the task
-    examples = encode_examples(tokenizer, task.corpus.pairs, task.languages, task.prompt, task.settings.max_length)
+    corpus, settings = task.corpus, task.settings
+    examples = encode_examples(
+        tokenizer, corpus.pairs, task.languages, task.prompt, settings.max_length, lines=corpus.lines
+    )
     if not len(examples):
         raise TuningError("training text: expected at least one valid pair, found none.")
-    virtual, positions = count_virtual_tokens(model), getattr(model.config, "max_position_embeddings", None)
-    longest = max(len(item["input_ids"]) for item in examples.items)
-    if virtual and positions is not None and longest + virtual > positions:
-        raise TuningError(
-            f"virtual tokens: {virtual} of them and a training example of {longest} tokens do not fit into the "
-            f"{positions} positions of this model; take fewer or lower max_length."
-        )
+    check_examples_fit(examples, getattr(model.config, "max_position_embeddings", None), count_virtual_tokens(model))
     return examples
 
 
@@ -253,13 +267,20 @@ def _prepare(model: "PreTrainedModel", task: TuningTask) -> "tuple[PreTrainedMod
 
 
 def _plan_checkpoints(
-    task: TuningTask, model: Any, examples: Examples, precision: str, folder: Path, resume: bool
+    task: TuningTask,
+    model: Any,
+    examples: Examples,
+    precision: str,
+    folder: Path,
+    resume: bool,
+    processes: Processes,
 ) -> CheckpointPlan | None:
     """Where the training's checkpoints go and which one it goes on from; None when it keeps none."""
     if not task.settings.checkpoint_steps and not resume:
         return None
     identity = describe_training(task, model, examples, precision)
-    start = load_last_checkpoint(folder, identity) if resume else None
+    start = load_last_checkpoint(folder, identity, processes) if resume else None
+    processes.wait()  # the first new checkpoint removes the one that the others may still look at
     return CheckpointPlan(folder / TRAINING_FOLDER, task.settings.checkpoint_steps, identity, start)
 
 
