@@ -1,0 +1,146 @@
+"""A study's cell as a run, and which runs may stand for each other."""
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+from kslottery_core.corpora import CorpusSpec, load_corpus
+from kslottery_core.errors import KSLotteryError
+from kslottery_core.runs import RunRecord, RunSpec
+from kslottery_core.runs.spec import NAME_LENGTH, resolve_paths
+from kslottery_core.studies.cells import StudyCell
+from kslottery_core.studies.spec import StudySpec
+from kslottery_core.tickets import Ticket
+from kslottery_core.tuning.settings import TRAINED_METHODS
+
+_WITHOUT_EFFECT = ("name", "output")
+_OF_TRAINING = {
+    "learning_rate",
+    "epochs",
+    "max_steps",
+    "batch_size",
+    "gradient_accumulation",
+    "weight_decay",
+    "schedule",
+    "warmup_share",
+    "seed",
+    "max_length",
+}
+_OF_ONE_METHOD = {"ticket_rows": "ticket", "lora": "lora", "prefix": "prefix"}
+
+
+def build_run_spec(
+    study: StudySpec, cell: StudyCell, ticket: Ticket | None = None, after: str | None = None
+) -> RunSpec:
+    """The run of a cell; `ticket` and `after` are what its rows were chosen to be and copied from.
+
+    Raises `KSLotteryError` as the settings do.
+    """
+    arm, text = study.arms[cell.arm], study.texts[cell.text]
+    trained = arm.method in TRAINED_METHODS
+    if trained:
+        assert cell.learning_rate is not None and cell.seed is not None and cell.steps is not None
+        own_rows = arm.ticket_rows or study.tuning.ticket_rows
+        tuning = dataclasses.replace(
+            study.tuning,
+            learning_rate=cell.learning_rate,
+            seed=cell.seed,
+            max_steps=cell.steps,
+            ticket_rows=own_rows if arm.method == "ticket" else "input",
+            lora=arm.lora or study.tuning.lora,
+            prefix=arm.prefix or study.tuning.prefix,
+        )
+    else:
+        tuning = dataclasses.replace(study.tuning, ticket_rows="input")
+    name = f"{study.name}: {cell.label}"
+    return RunSpec(
+        name=name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…",
+        method=arm.method,
+        model=study.model,
+        revision=study.revision,
+        ticket=ticket,
+        after=after,
+        train=text.train if trained else None,
+        test=text.test,
+        prompt=study.prompt,
+        tuning=tuning,
+        evaluation=study.evaluation,
+        device=study.device,
+    )
+
+
+def identify_run(spec: RunSpec, device: str | None = None) -> str:
+    """A digest of everything in a spec that decides a run's numbers; equal for runs that may stand for each other.
+
+    `device` is what the run had or will get where its spec says "auto". Of devices only the kind counts; names,
+    settings of other methods and whatever only concerns what is kept on disk do not count at all.
+    """
+    spec = resolve_paths(spec)
+    rest = {name: value for name, value in vars(spec).items() if name not in _WITHOUT_EFFECT}
+    described = {
+        **rest,
+        "ticket": None if spec.ticket is None else list(spec.ticket.token_ids),
+        "train": _describe_corpus(spec.train),
+        "test": _describe_corpus(spec.test),
+        "tuning": _describe_tuning(spec),
+        "evaluation": dataclasses.asdict(spec.evaluation),
+        "device": (device or spec.device).partition(":")[0],
+    }
+    return hashlib.sha256(json.dumps(described, sort_keys=True, default=dataclasses.asdict).encode()).hexdigest()
+
+
+def _describe_corpus(corpus: CorpusSpec | None) -> dict[str, Any] | None:
+    if corpus is None:
+        return None
+    described = dataclasses.asdict(corpus)
+    del described["max_rejected_share"]  # decides whether a text is taken, not what is taken of it
+    return described
+
+
+def _describe_tuning(spec: RunSpec) -> dict[str, Any]:
+    idle = {"checkpoint_steps"} | {name for name, method in _OF_ONE_METHOD.items() if spec.method != method}
+    if spec.method not in TRAINED_METHODS:
+        idle |= _OF_TRAINING
+    elif spec.tuning.max_steps is not None:
+        idle.add("epochs")
+    return {name: value for name, value in dataclasses.asdict(spec.tuning).items() if name not in idle}
+
+
+class FileFingerprints:
+    """Content digests of what runs read, each computed once: a path may hold something else than it did last week."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, str | None] = {}
+
+    def match(self, record: RunRecord) -> bool:
+        """Whether the files that an ended run names still are those that it read."""
+        if record.spec is None or record.result is None:
+            return False
+        spec, found = record.spec, record.result.get("fingerprints") or {}
+        now = {
+            "model": self._read_model(spec.model, spec.revision),
+            "after": None if spec.after is None else self._read_model(spec.after, spec.after_revision),
+            "train": self._read_corpus(spec.train),
+            "test": self._read_corpus(spec.test),
+        }
+        return all(found.get(name) == fingerprint for name, fingerprint in now.items())
+
+    def _read_model(self, source: str, revision: str | None) -> str | None:
+        from kslottery_core.checkpoints import open_embedding
+
+        key = (source, revision)
+        if key not in self._known:
+            try:
+                self._known[key] = open_embedding(source, revision=revision).fingerprint
+            except KSLotteryError:
+                self._known[key] = None
+        return self._known[key]
+
+    def _read_corpus(self, corpus: CorpusSpec | None) -> str | None:
+        if corpus is not None and corpus not in self._known:
+            try:
+                self._known[corpus] = load_corpus(corpus).fingerprint
+            except KSLotteryError:
+                self._known[corpus] = None
+        return None if corpus is None else self._known[corpus]
