@@ -9,12 +9,14 @@ import typer
 
 from kslottery_core.commands import (
     bench_commands,
+    certify_commands,
     corpus_commands,
     export_command,
     pair_commands,
     run_commands,
     scan_commands,
     store_commands,
+    study_commands,
     ticket_commands,
 )
 from kslottery_core.errors import KSLotteryError
@@ -31,8 +33,10 @@ app.command()(corpus_commands.corpus)
 app.command()(scan_commands.scan)
 app.command()(run_commands.tune)
 app.command()(run_commands.evaluate)
+app.command()(certify_commands.certify)
 app.command()(export_command.export)
 app.add_typer(store_commands.app, name="runs")
+app.add_typer(study_commands.app, name="study")
 app.add_typer(bench_commands.app, name="bench")
 
 demo_app = typer.Typer(no_args_is_help=True, help="The bundled demo.")
@@ -54,7 +58,21 @@ def build_demo_command(
 
 
 def main() -> None:
-    """Run the command line; a KSLotteryError is printed as its sentence, with exit status 2."""
+    """The command line, in the first of several processes that a launcher such as torchrun started; the others follow.
+
+    A KSLotteryError is printed as its sentence, with exit status 2.
+    """
+    from kslottery_core.runs.together import dismiss_followers, follow, follows
+
+    if follows():
+        sys.exit(follow())
+    try:
+        _run()
+    finally:
+        dismiss_followers()
+
+
+def _run() -> None:
     try:
         status = app(standalone_mode=False)
     except KSLotteryError as problem:

@@ -14,6 +14,7 @@ CORE_ORDER = [
     {"__main__"},
     {"commands"},
     {"demo", "benchmarks"},
+    {"studies"},
     {"runs"},
     {"tuning", "evaluation", "certification"},
     {"scans"},

@@ -1,0 +1,237 @@
+"""The record of one certification, and its JSON file: what was asked, what was found, and what it rests on."""
+
+import contextlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kslottery_core.certification.findings import LargerTickets, Violation
+from kslottery_core.certification.levels import Level
+from kslottery_core.certification.task import CertificationTask
+from kslottery_core.errors import CertificationError
+from kslottery_core.records import load_json, make_scratch_path, read_record
+
+CERTIFICATE_VERSION = 1
+
+REFERENCE, OUTPUT = "reference", "output"
+"""The two texts after a prompt: the reference translation, and the greedy output of the embedding-tuned model."""
+
+TICKET, LEFT_BEHIND, UNCHANGED = "ticket", "left_behind", "unchanged"
+ROLES = (TICKET, LEFT_BEHIND, UNCHANGED)
+
+
+@dataclass(frozen=True)
+class LevelCounts:
+    """Of one level: how many are certified, how many of these equal the reference text (`correct`), and for how many
+    the partial model differs all the same (`violations`)."""
+
+    level: str
+    certified: int
+    correct: int
+    violations: int
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Counts over predictions, or over whole outputs; every share is one of them over `total`.
+
+    `agreed`: the partial model does the same as the embedding-tuned one. `reference_correct` and `partial_correct`:
+    what the embedding-tuned and what the partial model says is the reference translation's, token for token and with
+    its end. `undefined`: the embedding-tuned model's logits hold no numbers; such a one is certified at no level and
+    never agrees.
+    """
+
+    total: int
+    agreed: int
+    reference_correct: int
+    partial_correct: int
+    undefined: int
+    levels: tuple[LevelCounts, ...]
+
+    def get_level(self, name: str) -> LevelCounts:
+        """The counts of one level. Raises CertificationError for a level that the certificate has not."""
+        found = [counts for counts in self.levels if counts.level == name]
+        if not found:
+            raise CertificationError(
+                f"level: expected one of {', '.join(counts.level for counts in self.levels)}, found {name!r}."
+            )
+        return found[0]
+
+
+@dataclass(frozen=True)
+class TicketPoint:
+    """What one ticket certifies. `significance_level` is None for a ticket that no alpha chose.
+
+    `left_behind` counts the distinct tokens of all inputs that are outside it and changed. `predictions` are those at
+    every position of the reference translations (its end included), `outputs` whole greedy outputs.
+    `largest_exact_difference` is the largest absolute difference of a logit at a prediction certified as exact, None
+    where there is none. `output_step_violations` counts, for each level, certified steps of outputs at which the
+    partial model differs, in outputs that are certified as a whole and in others. `violations` lists single
+    predictions, of reference translations and of outputs, up to a fixed number of them. `larger_tickets` is None where
+    they were not asked for.
+    """
+
+    significance_level: float | None
+    ticket_size: int
+    left_behind: int
+    predictions: Tally
+    outputs: Tally
+    largest_exact_difference: float | None
+    output_step_violations: dict[str, int]
+    violations: tuple[Violation, ...] = ()
+    larger_tickets: LargerTickets | None = None
+
+
+@dataclass(frozen=True)
+class TokenRecord:
+    """A token that stands in a sequence or is predicted: its role with the chosen ticket, and k = d * D of its row."""
+
+    token_id: int
+    label: str
+    role: str
+    count: int
+
+
+@dataclass(frozen=True)
+class PredictedSequence:
+    """A prompt and what follows it, with what both models predict at each position from `start` on (P of them).
+
+    token_ids             (T,) of the prompt and the text; P = T - start
+    predicted             (P,) the embedding-tuned model's top token at each of them
+    partial_predicted     (P,) the partial model's
+    first_probabilities   (P,) p_A, None where the logits are no numbers
+    second_probabilities  (P,) p_B
+    left_behind           (P,) how many tokens N(x) holds there
+    counts                (P,) sum of k = d * D over N(x)
+    levels                for each level the positions (as in `token_ids`) that it certifies
+    """
+
+    token_ids: tuple[int, ...]
+    start: int
+    predicted: tuple[int, ...]
+    partial_predicted: tuple[int, ...]
+    first_probabilities: tuple[float | None, ...]
+    second_probabilities: tuple[float | None, ...]
+    left_behind: tuple[int, ...]
+    counts: tuple[int, ...]
+    levels: dict[str, tuple[int, ...]]
+
+    @property
+    def margins(self) -> np.ndarray:
+        """p_A - p_B, float64 (P,); NaN where it is no number."""
+        first, second = (np.array(p, dtype=float) for p in (self.first_probabilities, self.second_probabilities))
+        return first - second
+
+
+@dataclass(frozen=True)
+class SentenceRecord:
+    """One sentence with the chosen ticket. `output` is the embedding-tuned model's, `ended` whether it ended it."""
+
+    source: str
+    reference: str
+    output: str
+    ended: bool
+    reference_sequence: PredictedSequence
+    output_sequence: PredictedSequence
+
+    def get_sequence(self, text: str) -> PredictedSequence:
+        """The sequence of the "reference" or the "output"."""
+        return self.reference_sequence if text == REFERENCE else self.output_sequence
+
+
+@dataclass(frozen=True)
+class SideFingerprints:
+    """Content digests (SHA-256) of one checkpoint: its input embedding as a ticket has it, and every other parameter
+    as it is loaded in float32."""
+
+    embedding: str
+    parameters: str
+
+
+@dataclass(frozen=True)
+class Certification:
+    """What was certified: the task, digests of all that decides it, counts, and one record a sentence.
+
+    `prompt` is the template that was filled in; `inputs_fingerprint` digests the token ids of prompts and references.
+    `chosen` belongs to the task's ticket, `grid` to its alphas; in both, the levels are those of `levels`. `width` is
+    d, so that D = count / width. `sentences` and `tokens` show the chosen ticket.
+    """
+
+    task: CertificationTask
+    before: SideFingerprints
+    after: SideFingerprints
+    corpus_fingerprint: str
+    inputs_fingerprint: str
+    prompt: str
+    prompt_hash: str
+    decoding: str
+    width: int
+    vocabulary_size: int
+    changed_rows: int
+    levels: tuple[Level, ...]
+    statement: str
+    chosen: TicketPoint
+    grid: tuple[TicketPoint, ...]
+    tokens: tuple[TokenRecord, ...]
+    sentences: tuple[SentenceRecord, ...]
+    device: str
+    versions: dict[str, str]
+    seconds: float
+    distinct_tickets: int
+    notes: tuple[str, ...] = ()
+    version: int = CERTIFICATE_VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object with every field; those of larger tickets only where these were asked for."""
+        content = asdict(self)
+        if not self.task.larger_ticket_limit:
+            # Files stay as they were before there was this level, for older versions, which refuse unknown fields.
+            del content["task"]["larger_ticket_limit"]
+            for point in (content["chosen"], *content["grid"]):
+                del point["larger_tickets"]
+        return content
+
+    @classmethod
+    def from_json(cls, mapping: Any, where: str = "certificate") -> "Certification":
+        """Read a JSON object. Raises CertificationError naming `where` and the field that is wrong."""
+        version = mapping.get("version") if isinstance(mapping, dict) else None
+        if version != CERTIFICATE_VERSION:
+            raise CertificationError(
+                f"{where}: expected a certificate of version {CERTIFICATE_VERSION}, found "
+                f"{'none' if version is None else f'version {version!r}'}; certify again."
+            )
+        return read_record(cls, mapping, where, CertificationError)
+
+    def collect_margins(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+        """(p_A - p_B, 2 * sum of D) of every prediction in "reference" or "output" sequences, each float64 (P,)."""
+        sequences = [sentence.get_sequence(text) for sentence in self.sentences]
+        margins = np.concatenate([sequence.margins for sequence in sequences])
+        counts = np.concatenate([np.array(sequence.counts, dtype=np.int64) for sequence in sequences])
+        return margins, 2 * counts / self.width
+
+
+def save_certification(certification: Certification, path: str | Path) -> None:
+    """Write the certificate file, one field a line. Raises CertificationError when the disk does not take it."""
+    path = Path(path)
+    content = certification.to_json()
+    # Indented throughout, the numbers of every sentence would stand on a line each.
+    lines = (f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in content.items())
+    scratch = make_scratch_path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+        scratch.replace(path)
+    except OSError as problem:
+        with contextlib.suppress(OSError):  # what should be a folder may be a file
+            scratch.unlink(missing_ok=True)
+        raise CertificationError(
+            f"{path}: the certificate cannot be written there ({problem}); choose another path."
+        ) from None
+
+
+def load_certification(path: str | Path) -> Certification:
+    """Read a certificate file. Raises CertificationError for one that is missing, damaged or of another version."""
+    return Certification.from_json(load_json(Path(path), CertificationError), str(path))

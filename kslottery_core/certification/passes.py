@@ -1,0 +1,156 @@
+"""Forward passes: one of the embedding-tuned model over a batch, and one for every set of rows left behind.
+
+Both models are one network here. The partial model is made by laying BEFORE's rows over those of the tokens that were
+left behind, for the time of a pass; a batch therefore has the same shape and neighbours on both sides, and where
+nothing of it was left behind the same numbers come out to the last bit.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kslottery_core.certification.inputs import InputSequence
+from kslottery_core.errors import CertificationError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+LOGIT_BYTES = 256 * 2**20
+"""A batch is made no larger than this many bytes of float32 logits, (B, T, V); a single sequence may need more."""
+
+TOP = 3
+"""How many of a model's most probable tokens are kept of a prediction."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Sequences that go through the model together; P predictions in all, sequence after sequence.
+
+    `rows` and `columns` (P,) say where in the (B, T - 1, V) logits each prediction stands; `offsets` (B + 1,) where
+    the predictions of each sequence begin among the P.
+    """
+
+    sequences: tuple[InputSequence, ...]
+    rows: np.ndarray
+    columns: np.ndarray
+    offsets: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """The most probable tokens at P positions: ids and probabilities (P, `TOP`), largest first, and the logits
+    (P, V) they come from. Of equal logits the smaller id stands first. NaN where logits are no numbers."""
+
+    top_ids: np.ndarray
+    top_probabilities: np.ndarray
+    logits: "torch.Tensor"
+
+
+def make_batches(sequences: Sequence[InputSequence], batch_size: int, vocabulary_size: int) -> list[Batch]:
+    """Sequences of similar length together, at most `batch_size` and `LOGIT_BYTES` of logits at once."""
+    batches: list[list[InputSequence]] = []
+    for sequence in sorted(sequences, key=lambda one: len(one.token_ids)):
+        logit_bytes = len(sequence.token_ids) * vocabulary_size * 4
+        if not batches or len(batches[-1]) >= batch_size or (len(batches[-1]) + 1) * logit_bytes > LOGIT_BYTES:
+            batches.append([])
+        batches[-1].append(sequence)
+    return [_build_batch(batch) for batch in batches]
+
+
+def _build_batch(sequences: list[InputSequence]) -> Batch:
+    lengths = [len(sequence.token_ids) - sequence.start for sequence in sequences]
+    columns = [np.arange(sequence.start - 1, len(sequence.token_ids) - 1) for sequence in sequences]
+    return Batch(
+        tuple(sequences),
+        np.repeat(np.arange(len(sequences)), lengths),
+        np.concatenate(columns),
+        np.cumsum([0, *lengths]),
+    )
+
+
+def check_causal(model: Any, sequence: InputSequence) -> None:
+    """Raise CertificationError for a model that reads ahead, for which the tokens up to a position decide nothing."""
+    import torch
+
+    ids = list(sequence.token_ids)
+    other = [*ids[:-1], ids[0] if ids[-1] != ids[0] else (ids[0] + 1) % model.config.get_text_config().vocab_size]
+    with torch.inference_mode():
+        logits = model(input_ids=torch.tensor([ids, other], device=model.device), use_cache=False).logits[:, :-1]
+    if not torch.allclose(logits[0], logits[1], rtol=1e-3, atol=1e-3, equal_nan=True):
+        raise CertificationError(
+            f"model: expected one that predicts a token from those before it, found that {type(model).__name__} "
+            "changes its earlier predictions when the last token changes; choose a causal language model."
+        )
+
+
+def pad_batch(batch: Batch, device: Any) -> tuple["torch.Tensor", "torch.Tensor"]:
+    """Ids that the model reads and their mask, both int64 (B, T - 1).
+
+    A sequence's last token is predicted and never read. Padding stands on the right, where causal attention does not
+    see it.
+    """
+    import torch
+
+    longest = max(len(sequence.token_ids) for sequence in batch.sequences) - 1
+    read = [sequence.token_ids[:-1] for sequence in batch.sequences]
+    padded = torch.tensor([[*ids, *[ids[-1]] * (longest - len(ids))] for ids in read], device=device)
+    lengths = torch.tensor([[len(ids)] for ids in read], device=device)
+    return padded, (torch.arange(longest, device=device)[None, :] < lengths).long()
+
+
+def predict(model: "PreTrainedModel", batch: Batch) -> Predictions:
+    """One forward pass, teacher-forced: what the model says at every predicted position of the batch."""
+    import torch
+
+    padded, mask = pad_batch(batch, model.device)
+    with torch.inference_mode():
+        logits = model(input_ids=padded, attention_mask=mask, use_cache=False).logits  # (B, T - 1, V)
+        rows, columns = (torch.from_numpy(at).to(logits.device) for at in (batch.rows, batch.columns))
+        chosen = logits[rows, columns].float()  # (P, V)
+        return _rank(chosen)
+
+
+def _rank(logits: "torch.Tensor") -> Predictions:
+    import torch
+
+    normaliser = logits.logsumexp(dim=1, keepdim=True)
+    remaining, ids, values = logits.clone(), [], []
+    # argmax takes the first of equal logits, which topk does not promise; a NaN would win, and its row is NaN anyway.
+    for _ in range(min(TOP, logits.shape[1])):
+        best = remaining.argmax(dim=1, keepdim=True)
+        ids.append(best)
+        values.append(logits.gather(1, best))
+        remaining.scatter_(1, best, -torch.inf)
+    exponents = torch.cat(values, dim=1).double() - normaliser.double()
+    return Predictions(torch.cat(ids, dim=1).cpu().numpy(), exponents.exp().cpu().numpy(), logits)
+
+
+@contextlib.contextmanager
+def lay_rows(model: Any, token_ids: np.ndarray, before_rows: "torch.Tensor") -> Iterator[None]:
+    """Inside the block the model's input embedding has `before_rows` (V, d) at `token_ids` (n,)."""
+    import torch
+
+    weight = model.get_input_embeddings().weight
+    at = torch.from_numpy(token_ids)
+    kept = weight.data[at.to(weight.device)].clone()
+    weight.data[at.to(weight.device)] = before_rows[at].to(weight.device, weight.dtype)
+    try:
+        yield
+    finally:
+        weight.data[at.to(weight.device)] = kept
+
+
+def compute_largest_difference(one: Predictions, other: Predictions, at: np.ndarray) -> float | None:
+    """The largest absolute difference of a logit at the positions `at`, bool (P,); None when there are none."""
+    import torch
+
+    if not at.any():
+        return None
+    chosen = torch.from_numpy(np.flatnonzero(at)).to(one.logits.device)
+    first, second = one.logits[chosen], other.logits[chosen]
+    # Two logits of -inf, as masked tokens have, are equal; their difference is not a number.
+    return float(torch.where(first == second, 0.0, (first - second).abs()).max())

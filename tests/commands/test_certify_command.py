@@ -1,0 +1,57 @@
+"""`kslottery certify`: certificates on the command line, their verification and its exit status."""
+
+import json
+
+import pytest
+
+from kslottery_core.certification import load_certification
+from kslottery_core.tickets import create_list_ticket, save_ticket
+
+TEXT = [("the small cat", "the red house"), ("12 birds", "a garden"), ("old", "a bird")]
+
+
+@pytest.fixture
+def asked(tiny_llama_folder, tiny_tuned_llama_folder, tmp_path, monkeypatch):
+    """The arguments for the pair whose rows 3, 5 and 8 moved, with a ticket of all three."""
+    monkeypatch.setenv("KSLOTTERY_HOME", str(tmp_path / "home"))
+    save_ticket(create_list_ticket((3, 5, 8), 64), tmp_path / "ticket.json")
+    (tmp_path / "text.jsonl").write_text("".join(json.dumps({"en": a, "ca": b}) + "\n" for a, b in TEXT))
+    options = ("--ticket", tmp_path / "ticket.json", "--corpus", tmp_path / "text.jsonl", "--prompt", "{source}:")
+    return (tiny_llama_folder, tiny_tuned_llama_folder, *options, "--max-new-tokens", 4, "--device", "cpu")
+
+
+def test_a_certificate_is_printed_kept_and_verified(run, asked, tmp_path):
+    path = tmp_path / "certificate.json"
+    status, out, _ = run("certify", *asked, "--alphas", "0.05,0.001", "--out", path)
+    assert status == 0
+    assert "rows changed   3 of 64" in out
+    assert "the largest difference of any logit found there is 0\n" in out
+    assert "whole outputs, of 3" in out
+    assert "for a transformer it is an assumption" in out
+    assert "theorem (arXiv 2402.02801) is not reproduced" in out
+    found = load_certification(path)
+    assert [point.significance_level for point in found.grid] == [0.001, 0.05]
+    assert found.chosen.outputs.get_level("exact").certified == 3
+    (kept,) = (tmp_path / "home" / "certificates").iterdir()
+    assert load_certification(kept) == found
+    status, out, _ = run("certify", "--verify", path)
+    assert (status, "this certificate holds" in out) == (0, True)
+
+
+def test_a_certificate_that_does_not_hold_ends_with_status_one(run, asked, tmp_path):
+    path = tmp_path / "certificate.json"
+    assert run("certify", *asked, "--alphas", "0.5", "--out", path)[0] == 0
+    (tmp_path / "text.jsonl").write_text(json.dumps({"en": "the cat", "ca": "a cat"}) + "\n")
+    status, out, _ = run("certify", "--verify", path)
+    assert status == 1
+    assert "this certificate does not hold: the text" in out
+
+
+def test_what_is_missing_or_no_number_is_one_sentence(run, asked, tmp_path):
+    status, _, err = run("certify", *asked[:2], *asked[4:])
+    assert (status, "found no --ticket" in err) == (2, True)
+    status, _, err = run("certify", *asked, "--alphas", "0.1,often")
+    assert (status, "expected numbers such as 0.01,0.05,0.5" in err) == (2, True)
+    status, _, err = run("certify", "--verify", tmp_path / "nothing.json")
+    assert (status, "no file there" in err) == (2, True)
+    assert "Traceback" not in err
