@@ -22,8 +22,10 @@ _TITLES = {
     "alpha": ("Alpha", ":material/tune:"),
     "layers": ("Layers", ":material/layers:"),
     "checkpoints": ("Checkpoints", ":material/timeline:"),
+    "certificates": ("Certificates", ":material/verified:"),
     "runs": ("Runs", ":material/play_circle:"),
     "compare": ("Compare", ":material/bar_chart:"),
+    "studies": ("Studies", ":material/grid_on:"),
 }
 
 

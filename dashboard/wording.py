@@ -71,6 +71,8 @@ RULE_NAMES = {
     "intersection": "intersection",
 }
 
+DEVICE_NAMES = {"auto": "Automatic", "cpu": "CPU", "cuda": "GPU (CUDA)"}
+
 STATE_NAMES = {
     "queued": "Waiting",
     "running": "Running",
@@ -78,6 +80,43 @@ STATE_NAMES = {
     "failed": "Failed",
     "cancelled": "Cancelled",
     "died": "Died",
+}
+
+STUDY_STATE_NAMES = {
+    "new": "Not started",
+    "queued": "Waiting",
+    "running": "Running",
+    "finished": "Finished",
+    "stopped": "Stopped",
+    "failed": "Failed",
+    "died": "Died",
+    "broken": "Broken",
+}
+
+CELL_STATE_NAMES = {
+    "waiting": "Waiting",
+    "running": "Running",
+    "finished": "Finished",
+    "reused": "Taken over",
+    "skipped": "Left out",
+    "failed": "Failed",
+    "stopped": "Stopped",
+}
+
+CERTIFIED_ROWS = {"alpha": "The ticket at the present α", "list": "Tokens that I type", "file": "A ticket file"}
+
+CERTIFIED_KINDS = {"predictions": "Next-token predictions", "outputs": "Whole greedy outputs"}
+
+CERTIFIED_TEXTS = {"reference": "Reference translation", "output": "Greedy output"}
+
+ROLE_NAMES = {"ticket": "in the ticket", "left_behind": "left behind", "unchanged": "unchanged"}
+"""What becomes of a token's row in the partial model; the names of the certification's roles."""
+
+CERTIFYING_PHASE_NAMES = {
+    "load": "Loading the two models",
+    "ks": "Comparing rows",
+    "generate": "Writing the embedding-tuned model's outputs",
+    "certify": "Holding predictions against each other",
 }
 
 PHASE_NAMES = {

@@ -8,6 +8,7 @@ import math
 import streamlit as st
 
 from dashboard import session
+from dashboard.loaders import AlphaChoice
 from dashboard.session import LARGEST_SIGNIFICANCE_LEVEL, LEAST_SIGNIFICANCE_LEVEL
 from dashboard.wording import CORRECTION_NAMES, P_VALUE_METHOD_NAMES, escape_markdown, format_number, shorten
 
@@ -26,15 +27,16 @@ def list_stops(significance_level: float) -> list[float]:
     return stops
 
 
-def show_alpha_control() -> None:
-    """Show the controls; each writes the session's choice in a callback, before the page is drawn again."""
+def show_alpha_control(*, with_rule: bool = True) -> None:
+    """Show the controls; each writes the session's choice in a callback, before the page is drawn again.
+
+    Without `with_rule` correction and p-value are left out, where they change nothing.
+    """
     alpha = session.get_choice().alpha
     stops = list_stops(alpha.significance_level)
     st.session_state["alpha_slider"] = min(stops, key=lambda stop: abs(stop - alpha.significance_level))
     problem = st.session_state.pop(_PROBLEM, None)
     st.session_state["alpha_number"] = format_number(alpha.significance_level, 6)
-    st.session_state["alpha_correction"] = alpha.correction
-    st.session_state["alpha_method"] = alpha.p_value_method
     slider, number = st.columns([5, 1.2], vertical_alignment="bottom")
     slider.select_slider(
         "α, the significance level (log scale)",
@@ -46,6 +48,13 @@ def show_alpha_control() -> None:
     number.text_input("α as a number", key="alpha_number", on_change=_take_number)
     if problem:
         st.error(problem)
+    if with_rule:
+        _show_rule(alpha)
+
+
+def _show_rule(alpha: AlphaChoice) -> None:
+    st.session_state["alpha_correction"] = alpha.correction
+    st.session_state["alpha_method"] = alpha.p_value_method
     correction, method = st.columns(2)
     correction.selectbox(
         "Correction for many tests",

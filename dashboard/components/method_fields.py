@@ -145,7 +145,17 @@ def _show_training(method: str) -> None:
 
 def show_schedule(method: str) -> None:
     """The training settings that most people leave alone."""
-    accumulation, schedule, seed = st.columns(3)
+    length, accumulation, schedule, seed = st.columns(4)
+    length.number_input(
+        "Longest example (tokens)",
+        min_value=1,
+        value=None,
+        step=32,
+        key=name_training_field("max_length", method),
+        help="Prompt and answer together; what lies beyond is cut off. A prompt that leaves no room for its answer "
+        "stops the run before it starts.",
+        **KEEP,
+    )
     accumulation.number_input(
         "Batches a step", min_value=1, value=None, step=1, key=name_training_field("accumulation", method), **KEEP
     )
@@ -169,6 +179,7 @@ def list_suggestions(method: str, settings: TuningSettings) -> dict[str, object]
         "accumulation": settings.gradient_accumulation,
         "schedule": settings.schedule,
         "seed": settings.seed,
+        "max_length": settings.max_length,
     }
     return {
         **{name_training_field(name, method): value for name, value in training.items()},
@@ -193,6 +204,7 @@ def build_settings(method: str, defaults: TuningSettings, tied: bool | None) -> 
         gradient_accumulation=int(read_number(name_training_field("accumulation", method))),
         schedule=state[name_training_field("schedule", method)],
         seed=int(read_number(name_training_field("seed", method))),
+        max_length=int(read_number(name_training_field("max_length", method))),
         ticket_rows="input",
     )
     if method == "ticket" and tied:

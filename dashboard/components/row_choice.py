@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import streamlit as st
 from dashboard import loaders, session
 from dashboard.components.run_fields import read_number, read_text
 from dashboard.components.text_fields import build_corpus
+from dashboard.components.ticket_shelf import combine_tickets, read_list, read_ticket_file
 from dashboard.loaders import Comparison
 from dashboard.loaders.vocabulary import (
     Vocabulary,
@@ -21,7 +21,7 @@ from dashboard.loaders.vocabulary import (
     load_vocabulary,
     name_text,
 )
-from dashboard.wording import format_noun, format_number, shorten
+from dashboard.wording import format_noun, format_number
 from kslottery_core.errors import KSLotteryError, RunError, TicketError
 
 if TYPE_CHECKING:
@@ -36,8 +36,11 @@ FROM_PROMPT = "The tokens of the prompt"
 FROM_PUBLISHED = "A published ticket (LLaMA-7B)"
 FROM_LIST = "A list of tokens, typed"
 FROM_FILE = "A ticket or list from a file"
+FROM_UNION = "What any of several tickets holds"
+FROM_INTERSECTION = "What all of several tickets hold"
 
 NEEDS_A_PAIR = (FROM_ALPHA, FROM_TOP, FROM_MATCHED)
+COMBINES = (FROM_UNION, FROM_INTERSECTION)
 COUNTS_TOKENS = (FROM_FREQUENT, FROM_MATCHED)
 """Ways for which tokens are counted in a text."""
 
@@ -50,6 +53,8 @@ EXPLANATIONS = {
     FROM_PUBLISHED: "The ids that the paper's authors published; they fit models with the vocabulary of LLaMA-7B.",
     FROM_LIST: "Ids, ranges and tokens with commas between them: 13, 29871, 5-9, the. Quote a number or a comma.",
     FROM_FILE: "A ticket.json, or a text or JSON file with a list of ids and tokens.",
+    FROM_UNION: "Union: every token that at least one of the tickets holds, such as those of several languages.",
+    FROM_INTERSECTION: "Intersection: only tokens that every ticket holds, such as those that two seeds agree on.",
 }
 
 
@@ -95,6 +100,8 @@ def name_rows(comparison: Comparison | None) -> str:
         FROM_PUBLISHED: f"published ticket {state.get('run_published') or ''}".rstrip(),
         FROM_LIST: "list of tokens",
         FROM_FILE: "ticket file",
+        FROM_UNION: "union of tickets",
+        FROM_INTERSECTION: "intersection of tickets",
     }[source]
 
 
@@ -125,13 +132,16 @@ def find_tied(comparison: Comparison | None) -> bool | None:
 
 def choose_ticket(comparison: Comparison | None) -> Ticket:
     """The ticket that the form's entries give; it may be empty. Raises KSLotteryError with one sentence."""
-    from kslottery_core.tickets import load_published_ticket, select_top_k_ticket
+    from kslottery_core.tickets import intersect_tickets, load_published_ticket, select_top_k_ticket, unite_tickets
 
     source = get_source(comparison)
     if source == FROM_PUBLISHED:
         return load_published_ticket(str(st.session_state.get("run_published")))
     if source == FROM_FILE:
         return _read_file()
+    if source in COMBINES:
+        combine = unite_tickets if source == FROM_UNION else intersect_tickets
+        return combine_tickets(comparison, combine, lambda upload: read_ticket_file(upload, load_base_vocabulary))
     if comparison is not None and source == FROM_TOP:
         return select_top_k_ticket(comparison.result, int(read_number("run_top")), tokens=comparison.pair.tokens)
     if comparison is not None and source == FROM_ALPHA:
@@ -155,7 +165,7 @@ def _choose_in_vocabulary(source: str, vocabulary: Vocabulary, like: Ticket | No
 
     labels = vocabulary.labels
     if source == FROM_LIST:
-        return _read_list(read_text("run_list"), vocabulary, "named in the run form")
+        return read_list(read_text("run_list"), vocabulary, "named in the run form")
     if source == FROM_RANDOM:
         count, seed = int(read_number("run_random")), int(read_number("run_row_seed"))
         return select_random_ticket(vocabulary.size, count, seed, tokens=labels)
@@ -180,33 +190,7 @@ def _choose_in_vocabulary(source: str, vocabulary: Vocabulary, like: Ticket | No
 
 
 def _read_file() -> Ticket:
-    from kslottery_core.tickets import Ticket
-
     upload = st.session_state.get("run_ticket_file")
     if upload is None:
         raise RunError("The ticket is missing; choose a ticket file, or open a pair and select one there.")
-    try:
-        text = upload.getvalue().decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise RunError(
-            f"{upload.name} is no UTF-8 text; choose a ticket that was downloaded here, or a list."
-        ) from None
-    try:
-        content = json.loads(text)
-    except ValueError:
-        content = None
-    if isinstance(content, dict):
-        return Ticket.from_json(content, upload.name)
-    if content is None and text.lstrip().startswith("{"):
-        raise RunError(f"{upload.name} is no JSON file; choose a ticket that was downloaded here, or a list of tokens.")
-    vocabulary = load_base_vocabulary()
-    return replace(_read_list(text, vocabulary, f"named in {shorten(upload.name)}"), width=vocabulary.width)
-
-
-def _read_list(text: str, vocabulary: Vocabulary, where: str) -> Ticket:
-    from kslottery_core.tickets import create_list_ticket, parse_token_list
-
-    ticket = create_list_ticket(
-        parse_token_list(text, vocabulary.size, vocabulary.labels), vocabulary.size, vocabulary.labels
-    )
-    return replace(ticket, note=f"{format_noun(ticket.size, 'token')} {where}.")
+    return read_ticket_file(upload, load_base_vocabulary)

@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboard import loaders, session
 from dashboard.components.row_choice import (
+    COMBINES,
     EXPLANATIONS,
     FROM_ALPHA,
     FROM_FILE,
@@ -25,6 +26,7 @@ from dashboard.components.row_choice import (
 )
 from dashboard.components.run_fields import KEEP, read_text
 from dashboard.components.text_fields import mark_problem
+from dashboard.components.ticket_shelf import UPLOADED, show_ticket_shelf
 from dashboard.loaders import Comparison
 from dashboard.wording import escape_markdown, format_code, format_noun, format_number, format_share, format_token
 from kslottery_core.errors import KSLotteryError
@@ -52,6 +54,8 @@ def show_row_source(comparison: Comparison | None) -> None:
         if source in EXPLANATIONS:
             st.caption(EXPLANATIONS[source])
         _show_entries(source, entries[0], entries[-1])
+        if source in COMBINES:
+            show_ticket_shelf(comparison)
         _show_preview(source, comparison)
 
 
@@ -101,7 +105,8 @@ def _show_preview(source: str, comparison: Comparison | None) -> None:
     if source == FROM_LIST and not read_text("run_list"):
         return
     model, revision = read_text("run_model"), read_text("run_revision") or None
-    if source not in (FROM_ALPHA, FROM_TOP, FROM_PUBLISHED) and needs_download(comparison):
+    needs_no_vocabulary = (FROM_ALPHA, FROM_TOP, FROM_PUBLISHED, *(() if st.session_state.get(UPLOADED) else COMBINES))
+    if source not in needs_no_vocabulary and needs_download(comparison):
         st.caption(f"To show these tokens, the vocabulary of {format_code(model)} has to be fetched from the hub.")
         st.button(
             "Fetch it and show the tokens",

@@ -23,7 +23,7 @@ from dashboard.loaders import Comparison
 from dashboard.wording import METHOD_NAMES, format_name
 from kslottery_core.errors import RunError
 from kslottery_core.runs.spec import NAME_LENGTH, TICKET_METHODS
-from kslottery_core.tuning.settings import TRAINED_METHODS, TuningSettings
+from kslottery_core.tuning.settings import TRAINED_METHODS, TuningSettings, choose_learning_rate
 
 if TYPE_CHECKING:
     from kslottery_core.evaluation.settings import EvaluationSettings
@@ -32,20 +32,13 @@ if TYPE_CHECKING:
 
 __all__ = ["FROM_ALPHA", "FROM_TOP", "build_spec", "choose_defaults", "describe_rate", "make_name", "suggest_entries"]
 
-_RATES = {
-    "full": (5e-5, "a usual start for full fine-tuning; the paper's authors took 2e-5."),
-    "embedding": (5e-3, "what worked here for small models; the paper's authors took 2e-5, for far more steps."),
-    "ticket": (5e-3, "what worked here for small models; a few rows bear, and need, far larger steps than a model."),
-    "lora": (
-        5e-4,
-        "ten times that of full fine-tuning, a usual start; the paper's authors took 1e-4. On the demo's model, in 100 "
-        "steps, 1e-3 did best of 1e-4 to 3e-2.",
-    ),
-    "prefix": (
-        1e-2,
-        "a prefix learns slowly. On the demo's model, in 100 steps, 3e-2 did best; with 1e-2 it had not yet learned "
-        "where to stop.",
-    ),
+_RATE_REASONS = {
+    "full": "what worked here for small models; the paper's authors took 2e-5.",
+    "embedding": "what worked here for small models; the paper's authors took 2e-5, for far more steps.",
+    "ticket": "what worked here for small models; a few rows bear, and need, far larger steps than a model.",
+    "lora": "on the demo's model, in 100 steps, it did best of 1e-4 to 3e-2; the paper's authors took 1e-4.",
+    "prefix": "a prefix learns slowly. On the demo's model, in 100 steps, 3e-2 did best; with 1e-2 it had not yet "
+    "learned where to stop.",
 }
 _ADVICE = "It is not fitted to your model: try several before you call a method worse."
 
@@ -54,8 +47,7 @@ def choose_defaults(method: str, comparison: Comparison | None) -> tuple[TuningS
     """What the form suggests: on the demo what its finished runs used, so that a new run can be ranked with them."""
     from kslottery_core.evaluation.settings import EvaluationSettings
 
-    rate = _RATES[method][0] if method in _RATES else TuningSettings().learning_rate
-    tuning, evaluation = TuningSettings(learning_rate=rate), EvaluationSettings()
+    tuning, evaluation = TuningSettings(learning_rate=choose_learning_rate(method)), EvaluationSettings()
     specs = _read_demo_specs(comparison)
     for spec in specs.values():
         evaluation = spec.evaluation
@@ -68,7 +60,7 @@ def describe_rate(method: str, comparison: Comparison | None) -> str:
     """Where the suggested learning rate comes from, and what it does not promise."""
     if method in _read_demo_specs(comparison):
         return f"that of the demo's finished run. {_ADVICE}"
-    return f"{_RATES[method][1]} {_ADVICE}"
+    return f"{_RATE_REASONS[method]} {_ADVICE}"
 
 
 def _read_demo_specs(comparison: Comparison | None) -> dict[str, RunSpec]:
@@ -94,6 +86,7 @@ def suggest_entries(method: str, comparison: Comparison | None) -> dict[str, obj
         "run_test": str(texts["test"] or ""),
         "run_source": CorpusSpec.source if on_demo else "",
         "run_target": CorpusSpec.target if on_demo else "",
+        "run_rejected_percent": 100 * CorpusSpec.max_rejected_share,
         "run_prompt": DEFAULT_PROMPT,
         "run_beams": evaluation.beams,
         "run_new_tokens": evaluation.max_new_tokens,

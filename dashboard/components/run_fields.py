@@ -25,7 +25,21 @@ _NUMBER_NAMES = {
     "run_lora_alpha": "LoRA alpha",
     "run_lora_dropout": "dropout",
     "run_virtual_tokens": "length of the prefix",
+    "run_max_length": "length of the longest example",
+    "run_rejected_percent": "limit of rejected lines",
 }
+
+
+def fill_fields(suggested: dict[str, object], memory: str) -> None:
+    """Fill every field with its suggestion; one that the person has changed keeps its content, cleared ones too.
+
+    `memory` is the session key under which the suggestions are remembered until the next call.
+    """
+    earlier = st.session_state.get(memory, {})
+    for key, value in suggested.items():
+        if key not in st.session_state or (key in earlier and st.session_state[key] == earlier[key]):
+            st.session_state[key] = value
+    st.session_state[memory] = {**earlier, **suggested}
 
 
 def read_text(key: str) -> str:

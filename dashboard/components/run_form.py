@@ -11,11 +11,11 @@ from dashboard.components.method_fields import KEPT_METHODS, show_method_fields,
 from dashboard.components.row_choice import COUNTS_TOKENS, find_tied, get_source
 from dashboard.components.row_fields import show_row_source
 from dashboard.components.run_entries import build_spec, choose_defaults, describe_rate, make_name, suggest_entries
-from dashboard.components.run_fields import KEEP
-from dashboard.components.text_fields import show_filters, show_text_fields
+from dashboard.components.run_fields import KEEP, fill_fields
+from dashboard.components.text_fields import show_filters, show_rejection_limit, show_text_fields
 from dashboard.components.text_preview import show_text_preview
 from dashboard.loaders import Comparison
-from dashboard.wording import METHOD_EXPLANATIONS, METHOD_NAMES, escape_markdown
+from dashboard.wording import DEVICE_NAMES, METHOD_EXPLANATIONS, METHOD_NAMES, escape_markdown
 from kslottery_core.errors import KSLotteryError
 from kslottery_core.runs.spec import TICKET_METHODS
 from kslottery_core.tuning.settings import METHODS, TRAINED_METHODS
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 OPEN_FORM = "kslottery.open_run_form"
 """Session key: whether the form is to be opened (True) or closed (False) when the page is drawn next."""
 
-_DEVICES = {"auto": "Automatic", "cpu": "CPU", "cuda": "GPU (CUDA)"}
 _OUTPUTS = {"rows": "What was trained (small)", "checkpoint": "A whole model folder as well"}
 _SUGGESTED = "kslottery.run_suggested"
 
@@ -42,7 +41,7 @@ def show_run_form(comparison: Comparison | None) -> RunRecord | None:
         key="run_method",
         **KEEP,
     )
-    _fill_defaults(method, comparison)
+    fill_fields(suggest_entries(method, comparison), _SUGGESTED)
     automatic_name = make_name(method, comparison)
     name = name_column.text_input("Name of the run", key="run_name", placeholder=automatic_name, **KEEP)
     st.caption(METHOD_EXPLANATIONS[method])
@@ -75,21 +74,8 @@ def show_run_form(comparison: Comparison | None) -> RunRecord | None:
         return None
 
 
-def _fill_defaults(method: str, comparison: Comparison | None) -> None:
-    """Fill every field with its suggestion; one that the person has changed keeps its content, cleared ones too."""
-    suggested = suggest_entries(method, comparison)
-    earlier = st.session_state.get(_SUGGESTED, {})
-    for key, value in suggested.items():
-        if key not in st.session_state or (key in earlier and st.session_state[key] == earlier[key]):
-            st.session_state[key] = value
-    st.session_state[_SUGGESTED] = {**earlier, **suggested}
-
-
 def _show_more(method: str) -> None:
-    if method in TRAINED_METHODS:
-        train_limit, test_limit = st.columns(2)
-    else:
-        train_limit, test_limit = None, st.container()
+    train_limit, test_limit, rejected = st.columns(3) if method in TRAINED_METHODS else (None, *st.columns(2))
     limit_help = "Use only the first so many sentence pairs; empty for all."
     if train_limit is not None:
         train_limit.number_input(
@@ -98,6 +84,7 @@ def _show_more(method: str) -> None:
     test_limit.number_input(
         "Test pairs at most", min_value=1, value=None, step=1, key="run_test_limit", help=limit_help, **KEEP
     )
+    show_rejection_limit(rejected)
     st.text_area(
         "Prompt",
         key="run_prompt",
@@ -111,7 +98,7 @@ def _show_more(method: str) -> None:
     beams, new_tokens, device, output = st.columns(4)
     beams.number_input("Beams (1 is greedy)", min_value=1, value=None, step=1, key="run_beams", **KEEP)
     new_tokens.number_input("New tokens at most", min_value=1, value=None, step=1, key="run_new_tokens", **KEEP)
-    device.selectbox("Device", list(_DEVICES), format_func=_DEVICES.__getitem__, key="run_device", **KEEP)
+    device.selectbox("Device", list(DEVICE_NAMES), format_func=DEVICE_NAMES.__getitem__, key="run_device", **KEEP)
     if method in KEPT_METHODS:
         output.selectbox("Keep", list(_OUTPUTS), format_func=_OUTPUTS.__getitem__, key="run_output", **KEEP)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from dashboard import session
-from dashboard.components.run_fields import KEEP, read_text
+from dashboard.components.run_fields import KEEP, read_number, read_text
 from dashboard.loaders.texts import is_on_hub, load_preview, text_exists
 from dashboard.wording import escape_markdown, format_code, format_noun
 from kslottery_core.errors import CorpusError, KSLotteryError, RunError
@@ -22,6 +22,7 @@ NAMED_COLUMNS = ("jsonl", "json", "csv", "tsv", "datasets")
 """Formats whose columns have names that a person chose; the others know their languages by code or place."""
 
 _SIDES = ("source", "target")
+_USUAL_SPLITS = {"train": ("train", "dev"), "test": ("test", "devtest")}
 _HELP = (
     "Parallel text: JSON lines or a JSON list, CSV, TSV, TMX, one of two line-aligned files (train.en beside "
     "train.ca), Alpaca instructions, a FLORES folder, or hub:ORGANISATION/NAME where the package datasets is installed."
@@ -86,6 +87,21 @@ def show_filters() -> None:
     )
 
 
+def show_rejection_limit(place: st.delta_generator.DeltaGenerator) -> None:
+    """From how many unusable lines on a text is refused."""
+    place.number_input(
+        "Rejected lines at most (%)",
+        min_value=0.0,
+        max_value=100.0,
+        value=None,
+        step=5.0,
+        format="%.4g",
+        key="run_rejected_percent",
+        help="A text with a larger share of lines that give no pair is refused, training and test text alike.",
+        **KEEP,
+    )
+
+
 def draft_corpus(part: str) -> CorpusSpec:
     """The text as the form names it, without chosen columns. Raises KSLotteryError for a missing or wrong entry."""
     from kslottery_core.corpora import CorpusSpec
@@ -98,7 +114,15 @@ def draft_corpus(part: str) -> CorpusSpec:
     for side in _SIDES:
         if not read_text(f"run_{side}"):
             raise RunError(f"The {side} language is missing; give the language or column of the {words}, such as en.")
-    spec = CorpusSpec(path, read_text("run_source"), read_text("run_target"), state.get(f"run_{part}_limit"))
+    spec = CorpusSpec(
+        path,
+        read_text("run_source"),
+        read_text("run_target"),
+        state.get(f"run_{part}_limit"),
+        split=_read_split(part, path),
+        subset=(read_text(f"run_{part}_subset") or None) if is_on_hub(path) else None,
+        max_rejected_share=read_number("run_rejected_percent") / 100,
+    )
     if part == "test":
         return spec
     return replace(
@@ -145,6 +169,41 @@ def may_look(spec: CorpusSpec) -> bool:
     return not is_on_hub(spec.path) or session.is_download_allowed(("text", spec.path))
 
 
+def _read_split(part: str, path: str) -> str | None:
+    """The split of a text that has several: the one chosen, or the usual one for training or testing."""
+    from kslottery_core.corpora import list_splits
+
+    chosen = read_text(f"run_{part}_split")
+    if is_on_hub(path):
+        return chosen or None
+    splits = list_splits(path)
+    if chosen in splits or not splits:
+        return chosen if splits else None
+    return next((split for split in _USUAL_SPLITS[part] if split in splits), splits[0])
+
+
+def _show_split(part: str) -> None:
+    """Ask for the split, and on the hub for the subset, of a text that has such."""
+    from kslottery_core.corpora import list_splits
+
+    path, words, key = read_text(f"run_{part}"), PART_NAMES[part], f"run_{part}_split"
+    if is_on_hub(path):
+        split, subset = st.columns(2)
+        split.text_input(f"Split of the {words}", key=key, placeholder=_USUAL_SPLITS[part][0], **KEEP)
+        subset.text_input(
+            f"Subset of the {words}",
+            key=f"run_{part}_subset",
+            placeholder="none",
+            help="Some data sets hold several, such as one a language pair: ro-en.",
+            **KEEP,
+        )
+        return
+    splits = list_splits(path)
+    if len(splits) > 1:
+        st.session_state[key] = _read_split(part, path)
+        st.selectbox(f"Split of the {words}", splits, key=key, width=320, **KEEP)
+
+
 def _name_column_field(part: str, side: str) -> str:
     return f"run_{part}_{side}_column"
 
@@ -152,6 +211,7 @@ def _name_column_field(part: str, side: str) -> str:
 def _show_finding(part: str) -> str:
     """One line on what lies at the path; asks for the columns where it has none of these languages."""
     words = PART_NAMES[part].capitalize()
+    _show_split(part)
     try:
         spec = draft_corpus(part)
         if not may_look(spec):

@@ -10,7 +10,7 @@ import streamlit as st
 
 from dashboard import session
 from dashboard.components.row_choice import load_base_vocabulary, needs_download
-from dashboard.components.run_fields import read_text
+from dashboard.components.run_fields import name_training_field, read_text
 from dashboard.components.text_fields import PART_NAMES, build_corpus, describe_lines, may_look
 from dashboard.loaders import Comparison
 from dashboard.loaders.texts import load_leaks, load_preview, load_text
@@ -30,6 +30,7 @@ SHARED, TOKENS = "Shared sentences", "As the model reads it"
 _SHOWN_REJECTIONS = 50
 _SHOWN_LEAKS = 100
 _SHOWN_CHARACTERS = 160
+_SHOWN_LABELS = 512
 # Both grounds: the colours are thin layers over whatever the page's background is.
 _CHIPS = (
     "<style>.kslottery-tokens{line-height:2.1;font-family:var(--st-code-font,monospace);font-size:.85rem}"
@@ -61,7 +62,7 @@ def show_text_preview(method: str, comparison: Comparison | None) -> None:
                     if name == SHARED:
                         _show_leaks(build_corpus("train"), build_corpus("test"))
                     elif name == TOKENS:
-                        _show_tokens(build_corpus(parts[0]), method in TRAINED_METHODS, comparison)
+                        _show_tokens(build_corpus(parts[0]), method, comparison)
                     else:
                         _show_lines(name, build_corpus(name))
                 except KSLotteryError as problem:
@@ -189,7 +190,7 @@ def _show_leaks(train: CorpusSpec, test: CorpusSpec) -> None:
         st.caption(f"And {len(found) - _SHOWN_LEAKS:,} more.")
 
 
-def _show_tokens(spec: CorpusSpec, trained: bool, comparison: Comparison | None) -> None:
+def _show_tokens(spec: CorpusSpec, method: str, comparison: Comparison | None) -> None:
     if _ask_first(spec):
         return
     preview = load_preview(spec)
@@ -214,11 +215,12 @@ def _show_tokens(spec: CorpusSpec, trained: bool, comparison: Comparison | None)
     template = preview.prompt or st.session_state["run_prompt"]
     with st.spinner("Loading the tokenizer…"):
         shown = load_prompt_preview(load_base_vocabulary(), places[chosen], spec, template)
-    _show_chips(shown, trained)
+    longest = st.session_state.get(name_training_field("max_length", method)) or TuningSettings().max_length
+    _show_chips(shown, method in TRAINED_METHODS, longest)
 
 
-def _show_chips(shown: PromptPreview, trained: bool) -> None:
-    learned, longest = len(shown.labels) - shown.prompt_length, TuningSettings().max_length
+def _show_chips(shown: PromptPreview, trained: bool, longest: int) -> None:
+    learned = len(shown.labels) - shown.prompt_length
     if trained:
         st.markdown(
             f"{format_noun(shown.prompt_length, 'token')} of the prompt, read and not learned (grey); "
@@ -226,7 +228,10 @@ def _show_chips(shown: PromptPreview, trained: bool) -> None:
             "says that the answer ends."
         )
         if len(shown.labels) > longest:
-            st.warning(f"This example has {len(shown.labels):,} tokens; what lies beyond {longest:,} is cut off.")
+            st.warning(
+                f"This example has {len(shown.labels):,} tokens; what lies beyond {longest:,} is cut off."
+                + (" Nothing is left to learn, so the run would not start." if shown.prompt_length >= longest else "")
+            )
     else:
         st.markdown(
             f"{format_noun(shown.prompt_length, 'token')} of the prompt, which the model reads (grey); the others are "
@@ -234,6 +239,6 @@ def _show_chips(shown: PromptPreview, trained: bool) -> None:
         )
     chips = "".join(
         f'<span class="{"learned" if place >= shown.prompt_length else "read"}">{html.escape(label)}</span>&#8203;'
-        for place, label in enumerate(shown.labels[: 2 * longest])
+        for place, label in enumerate(shown.labels[:_SHOWN_LABELS])
     )
     st.html(f'{_CHIPS}<div class="kslottery-tokens">{chips}</div>')

@@ -20,9 +20,11 @@ from dashboard.session.choice import (
     LARGEST_SIGNIFICANCE_LEVEL,
     LEAST_SIGNIFICANCE_LEVEL,
     SEARCH_MODES,
+    CertificateView,
     Choice,
     ScanView,
     SeriesView,
+    StudyView,
     TokenFilter,
 )
 from dashboard.wording import escape_markdown
@@ -31,9 +33,11 @@ __all__ = [
     "LARGEST_SIGNIFICANCE_LEVEL",
     "LEAST_SIGNIFICANCE_LEVEL",
     "SEARCH_MODES",
+    "CertificateView",
     "Choice",
     "ScanView",
     "SeriesView",
+    "StudyView",
     "TokenFilter",
     "allow_download",
     "build_address",
@@ -46,12 +50,14 @@ __all__ = [
     "read_token_id",
     "restore_choice",
     "set_alpha",
+    "set_certificate_view",
     "set_compared_runs",
     "set_measure",
     "set_pair",
     "set_run",
     "set_scan_view",
     "set_series_view",
+    "set_study_view",
     "set_token_filter",
     "set_tokens",
     "write_address",
@@ -117,6 +123,18 @@ def set_series_view(**changes: Any) -> None:
     """Change parts of what the Checkpoints page shows (fields of `SeriesView`)."""
     choice = get_choice()
     st.session_state[_STATE] = replace(choice, series=replace(choice.series, **changes))
+
+
+def set_study_view(**changes: Any) -> None:
+    """Change parts of what the Studies page shows (fields of `StudyView`)."""
+    choice = get_choice()
+    st.session_state[_STATE] = replace(choice, study=replace(choice.study, **changes))
+
+
+def set_certificate_view(**changes: Any) -> None:
+    """Change parts of what the Certificates page certifies and shows (fields of `CertificateView`)."""
+    choice = get_choice()
+    st.session_state[_STATE] = replace(choice, certificate=replace(choice.certificate, **changes))
 
 
 def allow_download(wanted: Hashable) -> None:

@@ -6,20 +6,25 @@ from dataclasses import fields, replace
 from typing import Any
 
 from dashboard.loaders import AlphaChoice, PairChoice
+from dashboard.session.certificate_address import build_certificate_address, read_certificate_address
 from dashboard.session.choice import (
     LARGEST_SIGNIFICANCE_LEVEL,
     LEAST_SIGNIFICANCE_LEVEL,
     SEARCH_MODES,
+    CertificateView,
     Choice,
     ScanView,
     SeriesView,
+    StudyView,
     TokenFilter,
 )
 from dashboard.session.page_address import (
     build_scan_address,
     build_series_address,
+    build_study_address,
     read_scan_address,
     read_series_address,
+    read_study_address,
 )
 from dashboard.wording import KIND_NAMES, shorten
 from kslottery_core.ks import P_VALUE_METHODS
@@ -56,11 +61,15 @@ def build_address(choice: Choice, page: str) -> dict[str, str]:
         address |= build_scan_address(choice.scan)
     if page == "checkpoints":
         address |= build_series_address(choice.series)
+    if page == "certificates":
+        address |= build_certificate_address(choice.certificate)
     if page == "runs" and choice.run_id:
         address["run"] = choice.run_id
     if page == "compare" and choice.compared_runs:
         address["runs"] = ",".join(choice.compared_runs)
-    if page == "compare" and choice.measure:
+    if page == "studies":
+        address |= build_study_address(choice.study)
+    if page in ("compare", "studies") and choice.measure:
         address["score"] = choice.measure
     return address
 
@@ -122,8 +131,10 @@ def read_address(address: dict[str, str], choice: Choice) -> tuple[Choice, tuple
     wanted, wrong_filters = _read_filter(address, choice.token_filter)
     scan, wrong_scan = read_scan_address(address, choice.scan)
     series, wrong_series = read_series_address(address, choice.series)
-    choice = replace(choice, token_filter=wanted, scan=scan, series=series)
-    problems = [*problems, *wrong_filters, *wrong_scan, *wrong_series]
+    study = read_study_address(address, choice.study)
+    certificate, wrong_certificate = read_certificate_address(address, choice.certificate)
+    choice = replace(choice, token_filter=wanted, scan=scan, series=series, study=study, certificate=certificate)
+    problems = [*problems, *wrong_filters, *wrong_scan, *wrong_series, *wrong_certificate]
     if address.get("run"):
         choice = replace(choice, run_id=address["run"])
     if "runs" in address:
@@ -178,7 +189,9 @@ def forget_addressed(choice: Choice, page: str, address: dict[str, str]) -> Choi
         "tokens": {"token_ids": (), "token_filter": TokenFilter()},
         "layers": {"scan": ScanView()},
         "checkpoints": {"token_ids": (), "series": SeriesView()},
+        "certificates": {"certificate": CertificateView()},
         "runs": {"run_id": None},
+        "studies": {"study": StudyView(), "measure": None},
         "compare": {"compared_runs": (), "measure": None},
     }
     return replace(choice, **cleared.get(page, {}))

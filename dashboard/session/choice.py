@@ -43,6 +43,39 @@ class SeriesView:
 
 
 @dataclass(frozen=True)
+class StudyView:
+    """Which study is shown, and of which language pair ("en-ca"); None stands for the newest and for the first."""
+
+    study_id: str | None = None
+    language: str | None = None
+
+
+@dataclass(frozen=True)
+class CertificateView:
+    """What the Certificates page certifies, and what of it is shown. None stands for what the page suggests.
+
+    `rows` says where the ticket comes from (a key of `CERTIFIED_ROWS`), `listed` are typed ids and tokens. `limit` 0
+    takes every sentence. `kind` is a key of `CERTIFIED_KINDS`, `sentence` counts from 1, `text` is a key of
+    `CERTIFIED_TEXTS`.
+    """
+
+    rows: str = "alpha"
+    listed: str = ""
+    path: str | None = None
+    source: str | None = None
+    target: str | None = None
+    source_column: str | None = None
+    target_column: str | None = None
+    limit: int = 50
+    prompt: str | None = None
+    new_tokens: int = 64
+    kind: str = "predictions"
+    log_axis: bool = False
+    sentence: int | None = None
+    text: str = "reference"
+
+
+@dataclass(frozen=True)
 class Choice:
     """Everything that an address restores. `previous_alpha` is not in the address: it is what alpha was last."""
 
@@ -56,10 +89,13 @@ class Choice:
     measure: str | None = None
     scan: ScanView = field(default_factory=ScanView)
     series: SeriesView = field(default_factory=SeriesView)
+    study: StudyView = field(default_factory=StudyView)
+    certificate: CertificateView = field(default_factory=CertificateView)
 
     def turn_to(self, pair: PairChoice) -> Choice:
         """Choose two checkpoints; what was picked inside another pair is dropped, since ids mean other tokens there."""
         if pair == self.pair:
             return self
         scan = replace(self.scan, parameter=None)
-        return replace(self, pair=pair, token_ids=(), previous_alpha=None, scan=scan)
+        certificate = replace(self.certificate, sentence=None)
+        return replace(self, pair=pair, token_ids=(), previous_alpha=None, scan=scan, certificate=certificate)

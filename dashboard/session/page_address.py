@@ -1,11 +1,11 @@
-"""What the pages Layers and Checkpoints put into the address, and how it is read back. Knows no Streamlit."""
+"""What the pages Layers, Checkpoints and Studies put into the address, and how it is read back. Knows no Streamlit."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
 
-from dashboard.session.choice import ScanView, SeriesView
+from dashboard.session.choice import ScanView, SeriesView, StudyView
 from dashboard.wording import MEASURE_NAMES, UNIT_NAMES, shorten
 
 _MOST_CHECKPOINTS = 64
@@ -65,6 +65,21 @@ def read_series_address(address: dict[str, str], view: SeriesView) -> tuple[Seri
         if address["steps"] not in ("log", "linear"):
             problems.append(_describe_unknown("steps", address["steps"], ("log", "linear")))
     return view, problems
+
+
+def build_study_address(view: StudyView) -> dict[str, str]:
+    """The query parameters of the Studies page: the study and the language pair."""
+    parts = {"study": view.study_id or "", "languages": view.language or ""}
+    return {name: text for name, text in parts.items() if text}
+
+
+def read_study_address(address: dict[str, str], view: StudyView) -> StudyView:
+    """Apply query parameters; whether there is such a study is the page's business."""
+    if address.get("study"):
+        view = StudyView(address["study"][:_LONGEST_NAME])
+    if address.get("languages"):
+        view = replace(view, language=address["languages"][:_LONGEST_NAME])
+    return view
 
 
 def _describe_unknown(parameter: str, found: str, known: Iterable[str]) -> str:

@@ -77,7 +77,7 @@ def test_a_lora_gets_the_rank_alpha_and_layers_of_the_form(open_method, launched
     lora = launched[0].tuning.lora
     assert (lora.rank, lora.alpha, lora.dropout) == (4, 8.0, 0.1)
     assert lora.target_modules == ("q_proj", "v_proj")
-    assert launched[0].tuning.learning_rate == 5e-4
+    assert launched[0].tuning.learning_rate == 1e-3
 
 
 def test_a_prefix_gets_its_length_and_no_whole_model(open_method, launched):

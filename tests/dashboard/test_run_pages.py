@@ -201,7 +201,7 @@ def test_a_method_does_not_inherit_the_settings_of_another(open_app, demo, texts
     app.button(key="run_start").click().run()
     (spec,) = launched
     assert (spec.tuning.max_steps, spec.tuning.batch_size, spec.tuning.seed) == (None, 16, 42)
-    assert spec.tuning.learning_rate == 5e-5
+    assert spec.tuning.learning_rate == 1e-4
 
 
 def test_a_missing_language_is_told(open_app, texts, launched):

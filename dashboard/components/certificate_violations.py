@@ -1,0 +1,78 @@
+"""Predictions that were certified and for which the partial model differs all the same, one by one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import streamlit as st
+
+from dashboard.components.csv_file import build_csv
+from dashboard.wording import CERTIFIED_TEXTS, format_number
+
+if TYPE_CHECKING:
+    from kslottery_core.certification import Certification, TokenProbability, Violation
+
+
+def show_violations(certification: Certification) -> None:
+    """Every listed violation of the chosen ticket, or that there is none."""
+    st.subheader("Violations")
+    chosen, last = certification.chosen, certification.levels[-1].name
+    total = chosen.predictions.get_level(last).violations + chosen.output_step_violations.get(last, 0)
+    if not chosen.violations:
+        st.success(
+            "None with this ticket: wherever a prediction was certified, the partial model said the same."
+            if chosen.predictions.get_level(last).certified or chosen.outputs.get_level(last).certified
+            else "None with this ticket, since nothing was certified.",
+            icon=":material/check:",
+        )
+        return
+    table = build_violation_table(certification)
+    st.dataframe(
+        table,
+        hide_index=True,
+        key="certificate_violations",
+        column_config={
+            name: st.column_config.NumberColumn(format="%.4f") for name in ("p_A", "p_B", "Margin", "Bound 2 ΣD")
+        },
+        alt="Certified predictions for which the partial model differs",
+    )
+    if len(table) < total:
+        st.caption(f"The first {len(table):,} of {total:,} are listed; all of them are counted.")
+    st.download_button(
+        "Violations as CSV",
+        data=build_csv(table),
+        file_name="violations.csv",
+        mime="text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+        key="certificate_violations_csv",
+    )
+
+
+def build_violation_table(certification: Certification) -> pd.DataFrame:
+    """One row a listed violation; sentences count from 1, positions from 0 as in the sentence view."""
+    titles = {level.name: level.title for level in certification.levels}
+    return pd.DataFrame([_list_violation(certification, one, titles) for one in certification.chosen.violations])
+
+
+def _list_violation(certification: Certification, one: Violation, titles: dict[str, str]) -> dict[str, object]:
+    def name_top(ranked: tuple[TokenProbability, ...]) -> str:
+        return ", ".join(f"{entry.label} {format_number(entry.probability)}" for entry in ranked)
+
+    return {
+        "Sentence": one.sentence + 1,
+        "Text": CERTIFIED_TEXTS.get(one.text, one.text),
+        "Position": one.position,
+        "Source": certification.sentences[one.sentence].source,
+        "Tuned model": name_top(one.reference_top),
+        "Partial model": name_top(one.partial_top),
+        "p_A": one.first_probability,
+        "p_B": one.second_probability,
+        "Margin": one.first_probability - one.second_probability,
+        "Bound 2 ΣD": 2 * one.counts / certification.width,
+        "Certified by": ", ".join(titles.get(level, level) for level in one.levels),
+        "Left behind": ", ".join(
+            f"{token.label} (D {token.count / certification.width:.3f})" for token in one.left_behind
+        ),
+    }

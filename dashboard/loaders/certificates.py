@@ -1,0 +1,277 @@
+"""Certificates: what is kept of earlier ones, and the work that makes or checks one while the page goes on.
+
+A certificate is kept in `certificates` in KS-Lottery's home folder, under a digest of all that decides it. The models
+run in a thread of their own, one piece of work after the other, so that no page waits for them; whoever opens the page
+meanwhile sees the same work. It ends with the server.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from dashboard.loaders.texts import sign_text
+from kslottery_core.errors import KSLotteryError
+from kslottery_core.progress import OnProgress, ProgressEvent, ShouldStop
+
+if TYPE_CHECKING:
+    from kslottery_core.certification import Certification, CertificationTask, Verification
+    from kslottery_core.checkpoints.parameters import ModelParameters
+
+_MOST_LISTED = 20
+_MOST_REMEMBERED = 20
+_PATIENCE_SECONDS = 0.2
+
+
+@dataclass(eq=False)
+class CertificateWork:
+    """One certification or one check, as it stands. `title` says what of; `key` is equal for equal work.
+
+    `state` is "waiting" (for other work to end), "running", "done", "stopped" or "failed"; `problem` says why
+    it failed, `ended` is the moment of its end (unix seconds).
+    """
+
+    key: str
+    title: str
+    state: str = "waiting"
+    event: ProgressEvent | None = None
+    problem: str | None = None
+    verification: Verification | None = None
+    ended: float | None = None
+    thread: threading.Thread | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def live(self) -> bool:
+        """Whether it has not ended yet."""
+        return self.state in ("waiting", "running")
+
+
+@dataclass(frozen=True)
+class KeptCertificate:
+    """A certificate file of earlier; `changed` is the moment of its last change (unix seconds)."""
+
+    path: Path
+    title: str
+    changed: float
+
+
+def get_certificate_folder() -> Path:
+    """Where certificates are kept."""
+    from kslottery_core.runs import get_home
+
+    return get_home() / "certificates"
+
+
+def find_kept_path(task: CertificationTask) -> Path:
+    """The file that holds, or would hold, the certificate of this task. Reads no weights. Raises KSLotteryError."""
+    signatures = [
+        _open_weights(source, revision)[1]
+        for source, revision in ((task.before, task.before_revision), (task.after, task.after_revision))
+    ]
+    return get_certificate_folder() / _name_file(task, (sign_text(task.corpus), *signatures))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False, validate=lambda opened: opened[1] == opened[0].file_signature)
+def _open_weights(source: str, revision: str | None) -> tuple[ModelParameters, str]:
+    from kslottery_core.checkpoints import open_parameters
+
+    parameters = open_parameters(source, revision=revision)
+    return parameters, parameters.file_signature
+
+
+@st.cache_resource(max_entries=64, show_spinner="Reading the text and both checkpoints' headers…")
+def _name_file(task: CertificationTask, signatures: tuple[str, ...]) -> str:
+    from kslottery_core.certification import find_certificate_path
+
+    return find_certificate_path(task, "").name
+
+
+def load_kept_certificate(path: Path) -> Certification | None:
+    """The certificate in this file; None when there is none. Raises KSLotteryError for a damaged one."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return _load(str(path), (stat.st_mtime_ns, stat.st_size))
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the certificate…")
+def _load(path: str, signature: tuple[int, int]) -> Certification:
+    from kslottery_core.certification import load_certification
+
+    return load_certification(path)
+
+
+def read_certificate(content: bytes, name: str) -> Certification:
+    """An uploaded certificate. Raises KSLotteryError naming the file."""
+    return _read(hashlib.sha256(content).hexdigest(), name, content)
+
+
+@st.cache_resource(max_entries=2, show_spinner="Reading the certificate…")
+def _read(digest: str, name: str, _content: bytes) -> Certification:
+    from kslottery_core.certification import Certification
+    from kslottery_core.errors import CertificationError
+
+    try:
+        mapping = json.loads(_content.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        raise CertificationError(
+            f"{name}: expected a certificate, found no JSON; choose a file that was downloaded here, or that "
+            "`kslottery certify` wrote."
+        ) from None
+    return Certification.from_json(mapping, name)
+
+
+def forget_certificate(path: Path) -> None:
+    """Remove a kept certificate, so that it can be made anew. Raises KSLotteryError."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as problem:
+        raise KSLotteryError(f"{path}: the certificate cannot be removed ({problem}).") from None
+
+
+def list_kept_certificates() -> tuple[KeptCertificate, ...]:
+    """The newest certificates that are kept, newest first."""
+    found = []
+    for path in get_certificate_folder().glob("*.json"):
+        try:
+            stat = path.stat()
+        except OSError:
+            continue
+        found.append((stat.st_mtime, path, stat.st_size))
+    newest = sorted(found, reverse=True)[:_MOST_LISTED]
+    return tuple(
+        KeptCertificate(path, _read_title(str(path), (changed, size)), changed) for changed, path, size in newest
+    )
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _read_title(path: str, signature: tuple[float, int]) -> str:
+    """What was certified, from the file's second line alone: the sentences that follow may be many megabytes."""
+    try:
+        with Path(path).open(encoding="utf-8") as lines:
+            lines.readline()
+            task = json.loads("{" + lines.readline().strip().rstrip(",") + "}")["task"]
+        return name_task(
+            len(task["ticket"]["token_ids"]),
+            task["ticket"]["significance_level"],
+            task["corpus"]["path"],
+            task["corpus"]["limit"],
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return Path(path).name
+
+
+def name_task(ticket_size: int, significance_level: float | None, path: str, limit: int | None) -> str:
+    """What is certified, in a few words."""
+    tokens = f"{ticket_size:,} token{'' if ticket_size == 1 else 's'}"
+    level = "" if significance_level is None else f" at α = {significance_level:g}"
+    return f"{tokens}{level}, {'all' if limit is None else f'{limit:,}'} sentences of {Path(path).name or path}"
+
+
+@st.cache_resource(show_spinner=False)
+def _load_works() -> tuple[dict[str, CertificateWork], threading.Lock]:
+    return {}, threading.Lock()
+
+
+def find_work(key: str) -> CertificateWork | None:
+    """The latest work of this key since the server started."""
+    return _load_works()[0].get(key)
+
+
+def list_live_works() -> tuple[CertificateWork, ...]:
+    """All that is under way or waits, oldest first."""
+    return tuple(work for work in list(_load_works()[0].values()) if work.live)
+
+
+def start_certifying(task: CertificationTask, path: Path) -> CertificateWork:
+    """Certify in the background and keep the result at `path`; work of the same path that is under way is taken."""
+
+    def act(on_progress: OnProgress, should_stop: ShouldStop) -> None:
+        from kslottery_core.certification import certify, save_certification
+
+        certification = certify(task, on_progress=on_progress, should_stop=should_stop)
+        if certification is not None:
+            save_certification(certification, path)
+
+    ticket, corpus = task.ticket, task.corpus
+    title = name_task(ticket.size, ticket.significance_level, corpus.path, corpus.limit)
+    return _start(CertificateWork(str(path), f"Certifying {title}"), lambda work, *how: act(*how))
+
+
+def name_check(certification: Certification, **replaced: Any) -> str:
+    """The key of a check: the certificate, and what it is held against instead of what it names."""
+    counted = replace(certification, sentences=(), tokens=())  # a check compares counts, and these are the bulk
+    content = json.dumps([counted.to_json(), sorted((name, str(value)) for name, value in replaced.items())])
+    return "check " + hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+def start_checking(certification: Certification, **replaced: Any) -> CertificateWork:
+    """Compute a certificate again in the background; `replaced` are arguments of `verify_certification`."""
+
+    def act(work: CertificateWork, on_progress: OnProgress, should_stop: ShouldStop) -> None:
+        from kslottery_core.certification import verify_certification
+
+        work.verification = verify_certification(
+            certification, **replaced, on_progress=on_progress, should_stop=should_stop
+        )
+
+    ticket, corpus = certification.task.ticket, certification.task.corpus
+    title = name_task(ticket.size, ticket.significance_level, corpus.path, corpus.limit)
+    return _start(CertificateWork(name_check(certification, **replaced), f"Checking {title}"), act)
+
+
+def _start(work: CertificateWork, act: Callable[[CertificateWork, OnProgress, ShouldStop], None]) -> CertificateWork:
+    works, turn = _load_works()
+    present = works.get(work.key)
+    if present is not None and present.live:
+        return present
+    works.pop(work.key, None)
+    works[work.key] = work
+    ended = [key for key, other in works.items() if not other.live]
+    for key in ended[: max(0, len(works) - _MOST_REMEMBERED)]:
+        works.pop(key, None)
+    work.thread = threading.Thread(target=_run, args=(work, act, turn), daemon=True, name=work.title)
+    work.thread.start()
+    return work
+
+
+def _run(
+    work: CertificateWork,
+    act: Callable[[CertificateWork, OnProgress, ShouldStop], None],
+    turn: threading.Lock,
+) -> None:
+    """Wait for one's turn, since two models at once may not fit into memory; then act, and say how it ended."""
+
+    def take_note(event: ProgressEvent) -> None:
+        work.event = event
+
+    while not turn.acquire(timeout=_PATIENCE_SECONDS):
+        if work.stop.is_set():
+            work.ended, work.state = time.time(), "stopped"
+            return
+    state = "failed"
+    try:
+        work.state = "running"
+        act(work, take_note, work.stop.is_set)
+        state = "stopped" if work.stop.is_set() else "done"
+    except KSLotteryError as problem:
+        work.problem = str(problem)
+    except Exception as problem:  # a thread's traceback would reach nobody who looks at the page
+        logging.getLogger(__name__).exception(work.title)
+        work.problem = (
+            f"{work.title} ended unexpectedly ({type(problem).__name__}: {problem}); the server's log has more."
+        )
+    finally:
+        turn.release()
+        work.ended, work.state = time.time(), state
