@@ -76,6 +76,8 @@ class CandidateRuns:
             return True
         if record.status.state == "finished":
             scored = bool(record.problem is None and record.result and record.result.get("scores"))
+            # A study runs in one process; several see another effective batch under the same settings.
+            scored = scored and _count_processes(record) == 1
             model_there = not keeps_model or locate_tuned_model(record).is_dir()
             return scored and model_there and self._fingerprints.match(record)
         if not own:
@@ -84,3 +86,8 @@ class CandidateRuns:
             check_resumable(record)
             return True
         return False
+
+
+def _count_processes(record: RunRecord) -> int:
+    cost = (record.result or {}).get("cost") or {}
+    return cost.get("processes") or 1

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -271,3 +272,32 @@ def test_logits_that_are_no_numbers_are_neither_lost_nor_not_tried(make_pair, ma
     assert found.chosen.predictions.get_level(EVERY_LARGER_TICKET).certified == 0
     assert (larger.not_tried, larger.lost, larger.output_steps_not_tried, larger.output_steps_lost) == (0, 0, 0, 0)
     assert count_passes(found) == 0
+
+
+def test_no_larger_ticket_speaks_of_a_step_that_the_model_would_not_write_again(task, monkeypatch):
+    module = sys.modules[certify.__module__]
+    generate = module.generate_reference_outputs
+
+    def write_otherwise(*arguments):
+        return [
+            dataclasses.replace(one, token_ids=(*one.token_ids[:-1], (one.token_ids[-1] + 1) % 64))
+            for one in generate(*arguments)
+        ]
+
+    plain = certify(task)
+    monkeypatch.setattr(module, "generate_reference_outputs", write_otherwise)
+    found = certify(task)
+    sequences = [sentence.output_sequence for sentence in found.sentences]
+    assert any(one.left_behind[-1] > 0 for one in sequences)
+    for one, other in zip(sequences, (sentence.output_sequence for sentence in plain.sentences), strict=True):
+        last = len(one.token_ids) - 1
+        assert (last in one.levels[EVERY_LARGER_TICKET]) == (one.left_behind[-1] == 0)
+        assert set(one.levels[EVERY_LARGER_TICKET]) - {last} == set(other.levels[EVERY_LARGER_TICKET]) - {last}
+    larger = found.chosen.larger_tickets
+    certified = sum(len(one.levels[EVERY_LARGER_TICKET]) for one in sequences)
+    unspoken = sum(one.left_behind[-1] > 0 for one in sequences)
+    steps = sum(len(one.predicted) for one in sequences)
+    assert certified + larger.output_steps_lost + larger.output_steps_not_tried + unspoken == steps
+    assert any(lost.text == OUTPUT for lost in plain.chosen.larger_tickets.listed)
+    for lost in found.chosen.larger_tickets.listed:
+        assert lost.text == REFERENCE or lost.position < len(sequences[lost.sentence].token_ids) - 1

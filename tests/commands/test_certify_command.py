@@ -55,3 +55,34 @@ def test_what_is_missing_or_no_number_is_one_sentence(run, asked, tmp_path):
     status, _, err = run("certify", "--verify", tmp_path / "nothing.json")
     assert (status, "no file there" in err) == (2, True)
     assert "Traceback" not in err
+
+
+def test_every_larger_ticket_is_a_level_of_its_own_when_asked_for(run, asked, tmp_path):
+    path = tmp_path / "certificate.json"
+    save_ticket(create_list_ticket((3,), 64), tmp_path / "ticket.json")
+    status, out, _ = run("certify", *asked, "--alphas", "0.5", "--larger-tickets", 1, "--out", path)
+    assert status == 0
+    assert "exact  every larger ticket  KS bound" in out
+    assert "every larger ticket, of at most 1 left-behind tokens" in out
+    assert "further passes of one sequence each" in out
+    found = load_certification(path)
+    assert found.task.larger_ticket_limit == 1
+    assert run("certify", "--verify", path)[0] == 0
+    status, out, _ = run("certify", *asked, "--alphas", "0.5")
+    assert (status, "larger ticket" in out) == (0, False)
+    for limit in (-1, 17):
+        status, _, err = run("certify", *asked, "--larger-tickets", limit)
+        assert status == 2
+        assert f"from 0 (off) to 16, each of which doubles the passes, found {limit}." in err
+
+
+def test_a_prediction_that_a_larger_ticket_changes_is_printed_with_its_rows():
+    from kslottery_core.certification import LeftBehindToken, LostPrediction
+    from kslottery_core.commands.certify_commands import _describe_lost
+
+    rows = (LeftBehindToken(7, "cat", 3), LeftBehindToken(9, "house", 4))
+    lost = LostPrediction("output", 4, 11, 20, "red", 0.25, -1.5, rows)
+    assert _describe_lost(lost) == (
+        "sentence 5, output, token 12: tuned 'red', by 0.2500 in logits; by -1.5000 where these rows stay as they "
+        "were: cat, house"
+    )

@@ -148,6 +148,17 @@ def test_a_run_that_read_another_text_is_not_reused(make_study, perform, workers
     assert workers.started["base"] == 2
 
 
+def test_a_run_in_two_processes_is_not_reused(study_store, make_study, perform, workers):
+    first = perform(make_study(arms=(EMBEDDING,)))
+    path = get_run(study_store, first, "embedding").folder / "result.json"
+    result = json.loads(path.read_text())
+    for processes, expected in ((1, 1), (2, 2)):  # two see twice the pairs a step
+        result["cost"] = {**(result.get("cost") or {}), "processes": processes}
+        path.write_text(json.dumps(result))
+        perform(make_study(arms=(EMBEDDING,)))
+        assert workers.started["embedding"] == expected
+
+
 def test_an_embedding_tuning_without_its_model_is_done_again_where_rows_come_from_it(
     study_store, make_study, perform, workers
 ):
