@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from kslottery_core.runs import RunStore
     from kslottery_core.studies import Measure, Quality, StudyRecord, StudyRow, StudyTable
 
-_STEP = 1024
+_STEP = 1000  # as on the pages
 
 
 def print_study(record: "StudyRecord", table: "StudyTable") -> None:
@@ -104,7 +104,7 @@ def _format_cost(row: "StudyRow", value: float | None, form: str, unit: str = ""
 
 def _format_bytes(row: "StudyRow", value: float | None) -> str:
     size, unit = value, "B"
-    for larger in ("KiB", "MiB", "GiB"):
+    for larger in ("kB", "MB", "GB"):
         if size is not None and size >= _STEP:
             size, unit = size / _STEP, larger
     return _format_cost(row, size, ",.0f" if unit == "B" else ",.1f", f" {unit}")

@@ -298,6 +298,3 @@ def test_no_larger_ticket_speaks_of_a_step_that_the_model_would_not_write_again(
     unspoken = sum(one.left_behind[-1] > 0 for one in sequences)
     steps = sum(len(one.predicted) for one in sequences)
     assert certified + larger.output_steps_lost + larger.output_steps_not_tried + unspoken == steps
-    assert any(lost.text == OUTPUT for lost in plain.chosen.larger_tickets.listed)
-    for lost in found.chosen.larger_tickets.listed:
-        assert lost.text == REFERENCE or lost.position < len(sequences[lost.sentence].token_ids) - 1
