@@ -14,6 +14,7 @@ from dashboard.components.empty_ticket import show_empty_ticket
 from dashboard.components.text_fields import describe_lines, needs_columns
 from dashboard.loaders import Comparison
 from dashboard.loaders.texts import is_on_hub, load_preview, text_exists
+from dashboard.session.certificate_address import MOST_LEFT_BEHIND
 from dashboard.wording import CERTIFIED_ROWS, escape_markdown, format_noun, format_token, shorten
 from kslottery_core.errors import CertificationError, CorpusError, KSLotteryError
 
@@ -266,7 +267,20 @@ def _show_settings(spec: CorpusSpec | None) -> None:
             on_change=_take_prompt,
             args=(usual,),
         )
-        st.number_input(
+        new_tokens, larger = st.columns(2)
+        st.session_state["certificate_larger_limit"] = view.larger_limit
+        larger.number_input(
+            "Try every larger ticket, tokens left behind at most",
+            min_value=0,
+            max_value=MOST_LEFT_BEHIND,
+            step=1,
+            key="certificate_larger_limit",
+            help="A level without an assumption: where an input leaves at most so many tokens behind, every choice of "
+            "their rows is run, twice as many with each token more. 0 leaves it out; 6 takes a minute on the demo.",
+            on_change=_take,
+            args=("larger_limit", "certificate_larger_limit", 0),
+        )
+        new_tokens.number_input(
             "New tokens at most",
             min_value=1,
             step=8,
@@ -293,6 +307,7 @@ def _build_task(comparison: Comparison, ticket: Ticket, spec: CorpusSpec) -> Cer
         corpus=spec,
         prompt=view.prompt,
         max_new_tokens=view.new_tokens,
+        larger_ticket_limit=view.larger_limit,
         before_revision=choice.before_revision,
         after_revision=choice.after_revision,
     )

@@ -15,6 +15,7 @@ from dashboard.figures.certificate import (
     certificate_curve_figure,
     find_least_certifying_level,
     get_tally,
+    is_anything_certified,
     is_on_curve,
     list_points,
     margin_figure,
@@ -94,7 +95,7 @@ def show_numbers(certification: Certification, kind: str) -> None:
             ShownNumber(
                 "Violations",
                 format_count(violations),
-                f"of {counts[-1][1].certified:,} certified",
+                f"of {counts[-1][1].certified:,} certified by the {counts[-1][0].title}",
                 "Certified, and the partial model differs all the same.",
             ),
         ]
@@ -126,12 +127,31 @@ def show_numbers(certification: Certification, kind: str) -> None:
     )
     _warn_of_violations(certification, kind)
     _explain_none(certification, kind)
+    _tell_larger_tickets(certification, kind)
     exact = certification.chosen.largest_exact_difference
     if exact is not None:
         st.caption(
             "Largest difference of any logit between the two models at predictions certified as exact: "
             f"{format_number(exact)}."
         )
+
+
+def _tell_larger_tickets(certification: Certification, kind: str) -> None:
+    """How far every larger ticket was tried; nothing where it was not asked for."""
+    tried = certification.chosen.larger_tickets
+    if tried is None:
+        return
+    not_tried, lost, noun = (
+        (tried.not_tried, tried.lost, "next-token prediction")
+        if kind == "predictions"
+        else (tried.output_steps_not_tried, tried.output_steps_lost, "single step of an output")
+    )
+    plural = {"single step of an output": "single steps of outputs"}.get(noun)
+    st.caption(
+        f"Every larger ticket: {format_noun(not_tried, noun, plural)} not tried, since more than "
+        f"{format_noun(certification.task.larger_ticket_limit, 'token')} are left behind there; {lost:,} lost, because "
+        "some ticket that contains this one changes the prediction or comes within rounding of it."
+    )
 
 
 def _warn_of_violations(certification: Certification, kind: str) -> None:
@@ -164,7 +184,7 @@ def _warn_of_violations(certification: Certification, kind: str) -> None:
 def _explain_none(certification: Certification, kind: str) -> None:
     chosen = certification.chosen
     tally = get_tally(chosen, kind)
-    if tally.get_level(certification.levels[-1].name).certified or not tally.total:
+    if is_anything_certified(tally) or not tally.total:
         return
     text = "reference" if kind == "predictions" else "output"
     margins = summarise_margins(*certification.collect_margins(text))

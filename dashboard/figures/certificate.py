@@ -123,10 +123,14 @@ def summarise_certificates(certification: Certification, kind: str) -> Certifica
     )
 
 
+def is_anything_certified(tally: Tally) -> bool:
+    """Whether any level certifies anything; the levels are no chain, each may certify what the others do not."""
+    return any(level.certified for level in tally.levels)
+
+
 def find_least_certifying_level(certification: Certification, kind: str) -> float | None:
     """The least alpha of the grid at which anything is certified at any level; None when there is none."""
-    last = certification.levels[-1].name
-    found = [point for point in list_points(certification) if get_tally(point, kind).get_level(last).certified]
+    found = [point for point in list_points(certification) if is_anything_certified(get_tally(point, kind))]
     return found[0].significance_level if found else None
 
 

@@ -80,7 +80,8 @@ def summarise_sentences(certification: Certification, text: str) -> list[Sentenc
     found = []
     for number, sentence in enumerate(certification.sentences, start=1):
         sequence = sentence.get_sequence(text)
-        certified = _find_certified(sequence, certification.levels[-1].name)
+        # The levels are no chain: each may certify what the others do not.
+        certified = np.any([_find_certified(sequence, level.name) for level in certification.levels], axis=0)
         spare = (sequence.margins - 2 * np.array(sequence.counts, dtype=float) / certification.width).tolist()
         defined = [value for value in spare if value == value]
         found.append(

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from dashboard.figures.palette import SEQUENTIAL, WINNER, style_figure
 from dashboard.wording import format_noun, format_number
+from kslottery_core.ks import format_statistic
 
 if TYPE_CHECKING:
     from kslottery_core.studies import TicketSizePoint
@@ -163,7 +164,7 @@ def _describe(cell: SizeCell | None) -> str:
     return (
         f"<b>{_name_training(cell)}</b><br>tokens that win: {sizes}"
         f"{' (one number a seed)' if len(cell.sizes) > 1 else ''}<br>{cell.changed_rows:,} rows changed<br>"
-        f"largest D {cell.largest_distance:.4f}"
+        f"largest D {format_statistic(cell.largest_distance)}"
     )
 
 

@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -180,8 +180,9 @@ def name_task(ticket_size: int, significance_level: float | None, path: str, lim
 
 
 @st.cache_resource(show_spinner=False)
-def _load_works() -> tuple[dict[str, CertificateWork], threading.Lock]:
-    return {}, threading.Lock()
+def _load_works() -> tuple[dict[str, CertificateWork], threading.Lock, threading.Lock]:
+    """All works by key, the lock of whose turn it is, and the lock of the works themselves."""
+    return {}, threading.Lock(), threading.Lock()
 
 
 def find_work(key: str) -> CertificateWork | None:
@@ -197,50 +198,52 @@ def list_live_works() -> tuple[CertificateWork, ...]:
 def start_certifying(task: CertificationTask, path: Path) -> CertificateWork:
     """Certify in the background and keep the result at `path`; work of the same path that is under way is taken."""
 
-    def act(on_progress: OnProgress, should_stop: ShouldStop) -> None:
+    def act(work: CertificateWork, on_progress: OnProgress, should_stop: ShouldStop) -> bool:
         from kslottery_core.certification import certify, save_certification
 
         certification = certify(task, on_progress=on_progress, should_stop=should_stop)
         if certification is not None:
             save_certification(certification, path)
+        return certification is not None
 
     ticket, corpus = task.ticket, task.corpus
     title = name_task(ticket.size, ticket.significance_level, corpus.path, corpus.limit)
-    return _start(CertificateWork(str(path), f"Certifying {title}"), lambda work, *how: act(*how))
+    return _start(CertificateWork(str(path), f"Certifying {title}"), act)
 
 
 def name_check(certification: Certification, **replaced: Any) -> str:
     """The key of a check: the certificate, and what it is held against instead of what it names."""
-    counted = replace(certification, sentences=(), tokens=())  # a check compares counts, and these are the bulk
-    content = json.dumps([counted.to_json(), sorted((name, str(value)) for name, value in replaced.items())])
+    content = json.dumps([certification.to_json(), sorted((name, str(value)) for name, value in replaced.items())])
     return "check " + hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
 def start_checking(certification: Certification, **replaced: Any) -> CertificateWork:
     """Compute a certificate again in the background; `replaced` are arguments of `verify_certification`."""
 
-    def act(work: CertificateWork, on_progress: OnProgress, should_stop: ShouldStop) -> None:
+    def act(work: CertificateWork, on_progress: OnProgress, should_stop: ShouldStop) -> bool:
         from kslottery_core.certification import verify_certification
 
         work.verification = verify_certification(
             certification, **replaced, on_progress=on_progress, should_stop=should_stop
         )
+        return work.verification is not None
 
     ticket, corpus = certification.task.ticket, certification.task.corpus
     title = name_task(ticket.size, ticket.significance_level, corpus.path, corpus.limit)
     return _start(CertificateWork(name_check(certification, **replaced), f"Checking {title}"), act)
 
 
-def _start(work: CertificateWork, act: Callable[[CertificateWork, OnProgress, ShouldStop], None]) -> CertificateWork:
-    works, turn = _load_works()
-    present = works.get(work.key)
-    if present is not None and present.live:
-        return present
-    works.pop(work.key, None)
-    works[work.key] = work
-    ended = [key for key, other in works.items() if not other.live]
-    for key in ended[: max(0, len(works) - _MOST_REMEMBERED)]:
-        works.pop(key, None)
+def _start(work: CertificateWork, act: Callable[[CertificateWork, OnProgress, ShouldStop], bool]) -> CertificateWork:
+    works, turn, changing = _load_works()
+    with changing:  # two windows may press at one instant
+        present = works.get(work.key)
+        if present is not None and present.live:
+            return present
+        works.pop(work.key, None)
+        works[work.key] = work
+        ended = [key for key, other in works.items() if not other.live]
+        for key in ended[: max(0, len(works) - _MOST_REMEMBERED)]:
+            works.pop(key, None)
     work.thread = threading.Thread(target=_run, args=(work, act, turn), daemon=True, name=work.title)
     work.thread.start()
     return work
@@ -248,7 +251,7 @@ def _start(work: CertificateWork, act: Callable[[CertificateWork, OnProgress, Sh
 
 def _run(
     work: CertificateWork,
-    act: Callable[[CertificateWork, OnProgress, ShouldStop], None],
+    act: Callable[[CertificateWork, OnProgress, ShouldStop], bool],
     turn: threading.Lock,
 ) -> None:
     """Wait for one's turn, since two models at once may not fit into memory; then act, and say how it ended."""
@@ -263,8 +266,7 @@ def _run(
     state = "failed"
     try:
         work.state = "running"
-        act(work, take_note, work.stop.is_set)
-        state = "stopped" if work.stop.is_set() else "done"
+        state = "done" if act(work, take_note, work.stop.is_set) else "stopped"
     except KSLotteryError as problem:
         work.problem = str(problem)
     except Exception as problem:  # a thread's traceback would reach nobody who looks at the page

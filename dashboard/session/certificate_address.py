@@ -7,6 +7,9 @@ from dataclasses import replace
 from dashboard.session.choice import CertificateView
 from dashboard.wording import CERTIFIED_KINDS, CERTIFIED_ROWS, CERTIFIED_TEXTS, shorten
 
+MOST_LEFT_BEHIND = 16
+"""Tokens left behind up to which every larger ticket may be tried: twice as many models with each one more."""
+
 _LONGEST_ENTRY = 2000
 _ALL, _MOST = "all", 1_000_000
 
@@ -36,6 +39,7 @@ def build_certificate_address(view: CertificateView) -> dict[str, str]:
         parts[name] = chosen if chosen != getattr(default, field_name) else None
     parts["sentences"] = None if view.limit == default.limit else str(view.limit or _ALL)
     parts["new-tokens"] = None if view.new_tokens == default.new_tokens else str(view.new_tokens)
+    parts["larger-tickets"] = str(view.larger_limit) if view.larger_limit else None
     parts["sentence"] = None if view.sentence is None else str(view.sentence)
     parts["axis"] = None if view.log_axis == default.log_axis else "log" if view.log_axis else "odds"
     return {name: text for name, text in parts.items() if text}
@@ -56,6 +60,13 @@ def read_certificate_address(address: dict[str, str], view: CertificateView) -> 
         view = replace(view, log_axis=_AXES[address["axis"]])
     elif "axis" in address:
         problems.append(_describe_unknown("axis", address["axis"], ", ".join(_AXES)))
+    if "larger-tickets" in address:
+        number = _read_number(address["larger-tickets"])
+        if number is None or number > MOST_LEFT_BEHIND:
+            expected = f"a whole number from 1 to {MOST_LEFT_BEHIND}"
+            problems.append(_describe_unknown("larger-tickets", address["larger-tickets"], expected))
+        else:
+            view = replace(view, larger_limit=number)
     for name, field_name in (("sentences", "limit"), ("new-tokens", "new_tokens"), ("sentence", "sentence")):
         if name not in address:
             continue

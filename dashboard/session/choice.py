@@ -55,7 +55,8 @@ class CertificateView:
     """What the Certificates page certifies, and what of it is shown. None stands for what the page suggests.
 
     `rows` says where the ticket comes from (a key of `CERTIFIED_ROWS`), `listed` are typed ids and tokens. `limit` 0
-    takes every sentence. `kind` is a key of `CERTIFIED_KINDS`, `sentence` counts from 1, `text` is a key of
+    takes every sentence. `larger_limit` is how many tokens may be left behind for every larger ticket to be tried, 0
+    for not at all. `kind` is a key of `CERTIFIED_KINDS`, `sentence` counts from 1, `text` is a key of
     `CERTIFIED_TEXTS`.
     """
 
@@ -69,6 +70,7 @@ class CertificateView:
     limit: int = 50
     prompt: str | None = None
     new_tokens: int = 64
+    larger_limit: int = 0
     kind: str = "predictions"
     log_axis: bool = False
     sentence: int | None = None
