@@ -2,6 +2,7 @@
 
 from kslottery_core.checkpoints.blueprint import build_blueprint
 from kslottery_core.checkpoints.matrix import EmbeddingMatrix, count_parameters
+from kslottery_core.checkpoints.model_files import compute_model_digest, find_last_change
 from kslottery_core.checkpoints.models import is_unmerged, load_model, load_quantized_model, untie_head
 from kslottery_core.checkpoints.opening import open_embedding
 from kslottery_core.checkpoints.pair import EmbeddingPair, open_pair
@@ -24,7 +25,9 @@ __all__ = [
     "ParameterPair",
     "build_blueprint",
     "check_source",
+    "compute_model_digest",
     "count_parameters",
+    "find_last_change",
     "find_step",
     "is_unmerged",
     "label_tokens",

@@ -51,7 +51,7 @@ def save_outputs(folder: Path, outputs: Iterable[Any]) -> None:
 def save_result(folder: Path, spec: RunSpec, status: RunStatus, outcome: RunOutcome, ended: float) -> None:
     """Write `result.json` for a run that ends at `ended` (unix seconds). Unmeasured values are null."""
     evaluation = outcome.evaluation
-    fingerprints = _read_fingerprints(spec, outcome)
+    fingerprints = _read_fingerprints(spec, status, outcome)
     scored = evaluation is not None and evaluation.complete
     content = {
         "version": RESULT_VERSION,
@@ -111,13 +111,21 @@ def _describe_corpus(corpus: "Corpus | None") -> dict[str, Any] | None:
     }
 
 
-def _read_fingerprints(spec: RunSpec, outcome: RunOutcome) -> dict[str, str | None]:
+def find_begin(status: RunStatus) -> float:
+    """From when on a run may have read its files (unix seconds): of a resumed one its making, since of the first start
+    nothing is kept."""
+    return status.created if status.attempt > 1 or status.started is None else status.started
+
+
+def _read_fingerprints(spec: RunSpec, status: RunStatus, outcome: RunOutcome) -> dict[str, str | None]:
     """Content digests of what went in; a note is added when the ticket was selected on another model."""
-    from kslottery_core.checkpoints import open_embedding
+    from kslottery_core.checkpoints import compute_model_digest, find_last_change, open_embedding
 
     found: dict[str, str | None] = {
         "model": None,
+        "model_files": None,
         "after": None,
+        "after_files": None,
         "ticket_before": None if spec.ticket is None else spec.ticket.fingerprint_before,
         "ticket_after": None if spec.ticket is None else spec.ticket.fingerprint_after,
         "train": None if outcome.train is None else outcome.train.fingerprint,
@@ -129,6 +137,17 @@ def _read_fingerprints(spec: RunSpec, outcome: RunOutcome) -> dict[str, str | No
                 found[name] = open_embedding(source, revision=revision).fingerprint
             except KSLotteryError as problem:
                 outcome.notes.append(f"No fingerprint of {name}: {problem}")
+            try:
+                changed = find_last_change(source, revision)
+                if changed is not None and changed > find_begin(status):
+                    outcome.notes.append(
+                        f"No digest of the files of {source}: some were written after this run had started, so nobody "
+                        "can say which it read."
+                    )
+                else:
+                    found[f"{name}_files"] = compute_model_digest(source, revision)
+            except KSLotteryError as problem:
+                outcome.notes.append(f"No digest of the files of {source}: {problem}")
     if None not in (found["ticket_before"], found["model"]) and found["ticket_before"] != found["model"]:
         outcome.notes.append("The ticket was selected on other embeddings than this model's (fingerprints differ).")
     if None not in (found["ticket_after"], found["after"]) and found["ticket_after"] != found["after"]:

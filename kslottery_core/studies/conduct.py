@@ -1,5 +1,6 @@
 """The work behind a study: its cells one after another as runs of the store, each waited for until it ends."""
 
+import dataclasses
 import os
 import signal
 import threading
@@ -11,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from kslottery_core.errors import KSLotteryError, StudyError, TicketError
+from kslottery_core.errors import KSLotteryError, StudyError
 from kslottery_core.runs import RunRecord, RunStore, cancel_run, load_run, reopen_run
 from kslottery_core.runs.launch import start_worker
 from kslottery_core.runs.status import FULL_DISK_ERRORS, read_host
@@ -30,7 +31,7 @@ from kslottery_core.studies.record import (
     locate_runs,
     save_entries,
 )
-from kslottery_core.studies.rows import RowChooser
+from kslottery_core.studies.rows import NoRowsError, RowChooser
 from kslottery_core.studies.status import StudyStatus, load_study_status, save_study_status
 from kslottery_core.studies.store import hold_lock
 
@@ -127,11 +128,11 @@ class _Conductor:
             self._write(message=f"run {number} of {len(self._cells)}: {cell.label}")
             try:
                 self._perform_cell(cell, candidates)
-            except TicketError as problem:  # no rows to train is an answer, not an accident
+            except NoRowsError as problem:  # no rows to train is an answer, not an accident
                 self._set(cell, CellEntry("skipped", message=str(problem)))
             except KSLotteryError as problem:
-                run_id = self._get(cell).run_id
-                self._set(cell, CellEntry("failed", run_id, str(problem)))
+                # Whose run it was stays noted: somebody else's is not gone on with as an own one.
+                self._set(cell, dataclasses.replace(self._get(cell), state="failed", message=str(problem)))
         for state, ending in (("failed", "failed"), ("stopped", "stopped by somebody")):
             cells = [cell for cell in self._cells if self._get(cell).state == state]
             if cells:
@@ -166,9 +167,11 @@ class _Conductor:
                 if starts:
                     start_worker(record, self._command)
             record = self._wait(cell, record, own, starts)
-            if record.status.state == "finished":
-                self._set(cell, CellEntry("finished" if own else "reused", record.run_id, own=own))
+            if record.status.state == "finished" and own:
+                self._set(cell, CellEntry("finished", record.run_id))
                 return
+            if record.status.state == "finished":
+                continue  # somebody else's: judged like any other that has finished
             if own and not starts and record.status.state == "died":
                 continue  # it outlived an earlier process of the study, but not to its end: go on with it
             if own:

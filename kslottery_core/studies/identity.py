@@ -8,6 +8,7 @@ from typing import Any
 from kslottery_core.corpora import CorpusSpec, load_corpus
 from kslottery_core.errors import KSLotteryError
 from kslottery_core.runs import RunRecord, RunSpec
+from kslottery_core.runs.result import find_begin
 from kslottery_core.runs.spec import NAME_LENGTH, resolve_paths
 from kslottery_core.studies.cells import StudyCell
 from kslottery_core.studies.spec import StudySpec
@@ -114,17 +115,38 @@ class FileFingerprints:
         self._known: dict[Any, str | None] = {}
 
     def match(self, record: RunRecord) -> bool:
-        """Whether the files that an ended run names still are those that it read."""
+        """Whether the files that an ended run names still are those that it read.
+
+        Of a model all its files count. A result of an older program knows the input embedding alone: it stands as long
+        as no file of the model has been written since that run began.
+        """
         if record.spec is None or record.result is None:
             return False
         spec, found = record.spec, record.result.get("fingerprints") or {}
-        now = {
-            "model": self._read_model(spec.model, spec.revision),
-            "after": None if spec.after is None else self._read_model(spec.after, spec.after_revision),
-            "train": self._read_corpus(spec.train),
-            "test": self._read_corpus(spec.test),
-        }
-        return all(found.get(name) == fingerprint for name, fingerprint in now.items())
+        if any(found.get(name) != self._read_corpus(getattr(spec, name)) for name in ("train", "test")):
+            return False
+        begin = find_begin(record.status)
+        if not self._match_model(found, "model", spec.model, spec.revision, begin):
+            return False
+        if spec.after is None:
+            return found.get("after") is None
+        return self._match_model(found, "after", spec.after, spec.after_revision, begin)
+
+    def _match_model(
+        self, found: dict[str, Any], name: str, source: str, revision: str | None, begin: float
+    ) -> bool:
+        from kslottery_core.checkpoints import compute_model_digest, find_last_change
+
+        if found.get(name) != self._read_model(source, revision):
+            return False
+        try:
+            if f"{name}_files" in found:
+                # Not remembered here: a model may be rewritten while a long study runs.
+                return bool(found[f"{name}_files"] == compute_model_digest(source, revision))
+            changed = find_last_change(source, revision)
+        except KSLotteryError:
+            return False
+        return changed is None or changed <= begin
 
     def _read_model(self, source: str, revision: str | None) -> str | None:
         from kslottery_core.checkpoints import open_embedding

@@ -74,7 +74,7 @@ class Quality:
 
 @dataclass(frozen=True)
 class _Interval:
-    """As kept on disk; `problem` says why there are no ends."""
+    """As kept on disk; `problem` says why there are no ends, and is not kept."""
 
     metric: str
     extraction: str
@@ -131,13 +131,16 @@ def _find_interval(
     if path.exists():
         with contextlib.suppress(StudyError):
             content = load_json(path, StudyError)
-            kept = [read_record(_Interval, entry, str(path), StudyError) for entry in content]
+            found = [read_record(_Interval, entry, str(path), StudyError) for entry in content]
+            kept = [interval for interval in found if interval.problem is None]  # older programs kept problems too
     for interval in kept:
         if (interval.metric, interval.extraction) == (measure.metric, measure.extraction):
             return interval
     if not with_intervals:
         return None
     interval = _compute_interval(record, measure, value)
+    if interval.problem is not None:  # tomorrow the outputs may be back, or the metric be installed
+        return interval
     with contextlib.suppress(OSError):  # a disk that does not take it only costs the time again
         save_json(path, [dataclasses.asdict(entry) for entry in (*kept, interval)])
     return interval

@@ -14,6 +14,7 @@ from kslottery_core.studies.pair_results import open_pair_result
 from kslottery_core.studies.spec import RowRule, StudySpec
 from kslottery_core.tickets import (
     Ticket,
+    check_ticket_fits,
     create_prompt_ticket,
     describe_empty_ticket,
     select_frequent_ticket,
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from kslottery_core.checkpoints import EmbeddingMatrix
 
 
+class NoRowsError(TicketError):
+    """A rule chooses no row at all: an answer about the model, not a failure."""
+
+
 class RowChooser:
     """Chooses rows for the cells of one study; remembers the token counts of its texts. `folder` is the study's."""
 
@@ -40,10 +45,13 @@ class RowChooser:
     def choose(self, cell: StudyCell, embedding_run: RunRecord | None) -> Ticket:
         """The ticket of a cell whose arm has rows; `embedding_run` is the cell's embedding tuning where it needs one.
 
-        Raises TicketError with a sentence when the rule chooses nothing, and `KSLotteryError` for files.
+        Raises NoRowsError with a sentence when the rule chooses nothing, TicketError for a given ticket that does not
+        fit the model, and `KSLotteryError` for files.
         """
         rule = self._study.arms[cell.arm].rows
         assert rule is not None  # the spec refuses rows without a rule
+        if rule.ticket is not None:
+            check_ticket_fits(rule.ticket, *self._matrix.shape)
         ticket = self._apply(rule, cell, embedding_run)
         return dataclasses.replace(ticket, width=self._matrix.shape[1])
 
@@ -84,7 +92,7 @@ class RowChooser:
             ticket = select_ticket(result, rule.significance_level, correction=rule.correction, tokens=self._labels)
             empty = "" if ticket.size else describe_empty_ticket(result, rule.significance_level, rule.correction)
         if not ticket.size:
-            raise TicketError(empty)
+            raise NoRowsError(empty)
         return ticket
 
     def _select_prompt(self, text: int) -> Ticket:
