@@ -71,6 +71,8 @@ def show_certificate_check(present: Path | None, choice: PairChoice | None, text
                 "**The certificate holds.** Both checkpoints, the text and every count are what it says.",
                 icon=":material/verified:",
             )
+            if work.verification.rounding is not None:
+                st.caption(escape_markdown(work.verification.rounding))
         else:
             difference = escape_markdown(work.verification.difference or "")
             st.error(f"**The certificate does not hold.** First difference: {difference}", icon=":material/error:")

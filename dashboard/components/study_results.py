@@ -132,8 +132,9 @@ def _show_measure(rows: Sequence[StudyRow], measure: Measure, place: int, *, arm
     ]
     st.caption(
         "Ringed and joined: no other row is both better and cheaper, in the measured mean; where intervals overlap "
-        "the order may be chance. A copied ticket trains nothing. To the time of an arm with KS rows comes that of the "
-        "embedding tuning from which they are read." + (f" Left out: {', '.join(missing)}." if missing else "")
+        "the order may be chance. A copied ticket trains nothing. The time of an arm with KS rows or copied rows "
+        "contains that of the embedding tuning which they come from."
+        + (f" Left out: {', '.join(missing)}." if missing else "")
     )
 
 
@@ -153,7 +154,7 @@ def _summarise(rows: Sequence[StudyRow], measure: Measure, arms: tuple[str, ...]
                     low=quality.low,
                     high=quality.high,
                     parameters=row.trained_parameters,
-                    seconds=row.total_seconds,
+                    seconds=row.seconds_with_selection,
                 )
             )
     fronts = tuple(tuple(find_pareto(scored, measure, _COST_FIELDS[cost])) for cost in COSTS)

@@ -92,19 +92,30 @@ def show_result_table(rows: Sequence[StudyRow], measure: Measure, key: str) -> N
     table["Rows"] = ["none" if row.selection_seconds is None else f"{row.selection_seconds:,.1f}" for row in rows]
     table["Rate"] = ["none" if row.learning_rate is None else format_number(row.learning_rate) for row in rows]
     table["Steps"] = ["none" if row.steps is None else f"{row.steps:,}" for row in rows]
-    columns = ["Arm", measure.name, "Interval", "Outputs that stop (%)", "Ticket", *_list_axes(rows)]
-    columns += ["Trained parameters", "Optimizer (bytes)", "Peak memory (bytes)", "Step (s)", "All in all (s)"]
+    axes = _list_axes(rows)
+    columns = [
+        "Arm",
+        *axes,
+        "Trained parameters",
+        "Optimizer (bytes)",
+        "Peak memory (bytes)",
+        "Step (s)",
+        "All in all (s)",
+    ]
     columns += ["Rows"] if any(row.selection_seconds is not None for row in rows) else []
     columns += ["Saved (bytes)"]
-    st.dataframe(
-        table[columns],
-        hide_index=True,
-        height=38 + 35 * min(max(len(rows), 1), _MOST_ROWS),
-        key=key,
-        column_config=_configure(measure),
-        placeholder=NOT_MEASURED,
-        alt=f"Results of the study: {measure.name} and costs of every arm",
-    )
+    scores = ["Arm", *axes, measure.name, "Interval", "Outputs that stop (%)", "Ticket"]
+    # Below each other: side by side the costs would stand outside a screen of 1280.
+    for part, chosen in (("scores", scores), ("costs", columns)):
+        st.dataframe(
+            table[chosen],
+            hide_index=True,
+            height=38 + 35 * min(max(len(rows), 1), _MOST_ROWS),
+            key=f"{key}_{part}",
+            column_config=_configure(measure),
+            placeholder=NOT_MEASURED,
+            alt=f"Results of the study: {measure.name if part == 'scores' else 'costs'} of every arm",
+        )
 
 
 def _list_axes(rows: Sequence[StudyRow]) -> list[str]:

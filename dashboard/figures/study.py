@@ -16,7 +16,7 @@ from dashboard.wording import format_count, format_seconds
 COSTS = ("parameters", "seconds")
 """What quality is held against: trained parameters, and seconds of the whole run."""
 
-_TITLES = {"parameters": "Trained parameters (log scale)", "seconds": "Time of a run, all in all (s)"}
+_TITLES = {"parameters": "Trained parameters (log scale)", "seconds": "Time, with that of choosing the rows (s)"}
 _HEADINGS = {"parameters": "Against trained parameters", "seconds": "Against time"}
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
 _FRONT = "Best for its cost"
@@ -169,7 +169,7 @@ def _frame_quality(figure: go.Figure, points: Sequence[StudyPoint]) -> None:
     highs = [point.quality if point.high is None else point.high for point in points]
     least, most = min(lows, default=0.0), max(highs, default=100.0)
     room = max(0.08 * (most - least), 2.0)
-    figure.update_yaxes(range=[least - room, most + room])
+    figure.update_yaxes(range=[max(least - room, -0.02 * (most + room)), most + room])  # a score is never below 0
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,17 @@ def find_kept_path(task: CertificationTask) -> Path:
         _open_weights(source, revision)[1]
         for source, revision in ((task.before, task.before_revision), (task.after, task.after_revision))
     ]
-    return get_certificate_folder() / _name_file(task, (sign_text(task.corpus), *signatures))
+    return get_certificate_folder() / _name_file(
+        task, (sign_text(task.corpus), *signatures, _sign_generation(task.after, task.after_revision))
+    )
+
+
+def _sign_generation(source: str, revision: str | None) -> str:
+    """What tells one state of a model's generation settings from another: their end tokens decide the outputs."""
+    from kslottery_core.checkpoints import find_generation_config
+
+    path = find_generation_config(source, revision)
+    return "" if path is None else path.read_text(encoding="utf-8", errors="replace")
 
 
 @st.cache_resource(max_entries=8, show_spinner=False, validate=lambda opened: opened[1] == opened[0].file_signature)

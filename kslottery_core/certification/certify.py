@@ -17,7 +17,7 @@ from kslottery_core.certification.inputs import (
 from kslottery_core.certification.levels import NOT_THE_PAPER, list_levels
 from kslottery_core.certification.reference_outputs import generate_reference_outputs
 from kslottery_core.certification.sides import OnFingerprints, load_sides, open_certified_pair
-from kslottery_core.certification.task import CertificationTask
+from kslottery_core.certification.task import CertificationTask, resolve_paths
 from kslottery_core.certification.ticket_grid import TicketGrid
 from kslottery_core.corpora import DEFAULT_PROMPT, fill_prompt, hash_prompt, load_corpus
 from kslottery_core.errors import CertificationError
@@ -42,14 +42,15 @@ def certify(
     batch behind passes over it once more, and so do the models of larger tickets where these are asked for. Raises,
     before any model runs, CheckpointError, TicketError, CorpusError, KSInputError, or CertificationError: checkpoints
     that differ elsewhere than in the input embedding, in vocabulary or tokenizer, a ticket from another pair, sentences
-    longer than the model allows. `on_fingerprints` gets the digests of both checkpoints as soon as they are known; what
-    it raises ends the work there.
+    longer than the model allows. The certificate names what is on this disk by absolute paths. `on_fingerprints` gets
+    the digests of both checkpoints as soon as they are known; what it raises ends the work there.
     """
     started = time.perf_counter()
     corpus = load_corpus(task.corpus)
     device = choose_device(task.device)
     pair = open_certified_pair(task)
     check_ticket(task.ticket, pair)
+    recorded = replace(resolve_paths(task), device=device)
     sides = load_sides(task, pair, device, on_progress, on_fingerprints)
     prompt = task.prompt or corpus.prompt or DEFAULT_PROMPT
     sentences = encode_sentences(sides.tokenizer, corpus, task.corpus, prompt)
@@ -72,7 +73,7 @@ def certify(
     if not grid.run(on_progress, should_stop):
         return None
     return Certification(
-        task=replace(task, device=device),
+        task=recorded,
         before=sides.before,
         after=sides.after,
         corpus_fingerprint=corpus.fingerprint,

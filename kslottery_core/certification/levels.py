@@ -119,8 +119,9 @@ def decide_every_larger_ticket(evidence: Evidence) -> np.ndarray:
 
 
 def decide_ks_bound(evidence: Evidence) -> np.ndarray:
-    """Whether p_A - p_B > 2 * sum of D, bool (P,). Each exchanged row moves each probability by at most V(g) D <= D
-    (Koksma-Hlawka inequality, g monotone in [0, 1]), so p_A falls and p_B rises by at most the sum."""
+    """Whether p_A - p_B > 2 * sum of D, bool (P,). Under `KS_ASSUMPTION` each exchanged row moves each probability by
+    at most V(g) D <= D (Koksma-Hlawka inequality, g monotone in [0, 1]), so p_A falls and p_B rises by at most the sum.
+    A transformer may break the assumption; violations count where a prediction shows it."""
     return evidence.margins > evidence.bounds
 
 

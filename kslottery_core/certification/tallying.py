@@ -1,5 +1,6 @@
 """Counts of one ticket over a whole text, and the sentences that a person looks at."""
 
+from bisect import insort
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,7 +23,7 @@ from kslottery_core.certification.findings import (
 from kslottery_core.certification.levels import Level
 
 MOST_LISTED = 100
-"""Violations listed one by one for a ticket; all of them are counted."""
+"""Violations listed one by one for a ticket, the first in the order of the text; all of them are counted."""
 
 MOST_LOST_LISTED = 25
 """The same of predictions that some larger ticket changes."""
@@ -93,11 +94,15 @@ class TicketTally:
     def _list_violations(self, use: ComparedUse) -> None:
         somehow = np.logical_or.reduce(list(use.levels.values()))
         for at in np.flatnonzero(somehow & ~use.agreed).tolist():
-            if len(self._violations) >= MOST_LISTED:
-                return
             position = use.use.start + at
+            if len(self._violations) >= MOST_LISTED:
+                # Batches come by length. What stands behind the last one here, and all after it in this text, is out.
+                if (use.use.sentence, use.use.text == OUTPUT, position) > _get_place(self._violations[-1]):
+                    return
+                self._violations.pop()
             read = dict.fromkeys(use.sequence.token_ids[:position])
-            self._violations.append(
+            insort(
+                self._violations,
                 Violation(
                     text=use.use.text,
                     sentence=use.use.sentence,
@@ -109,7 +114,8 @@ class TicketTally:
                     second_probability=float(use.reference[1][at, 1]),
                     counts=int(use.counts[at]),
                     left_behind=tuple(self._name_left_behind(token_id) for token_id in read if self.left[token_id]),
-                )
+                ),
+                key=_get_place,
             )
 
     def _take_larger(self, use: ComparedUse) -> None:
@@ -172,7 +178,7 @@ class TicketTally:
     @property
     def violations(self) -> tuple[Violation, ...]:
         """Those that are listed, sentence by sentence."""
-        return tuple(sorted(self._violations, key=_get_place))
+        return tuple(self._violations)
 
     @property
     def larger_tickets(self) -> LargerTickets | None:

@@ -1,6 +1,7 @@
 """What is to be certified, checked as far as it can be without a disk."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from kslottery_core.certification.larger_tickets import MOST
 from kslottery_core.corpora import CorpusSpec, check_prompt
@@ -59,3 +60,20 @@ class CertificationTask:
             )
         if self.prompt is not None:
             check_prompt(self.prompt)
+
+
+def resolve_paths(task: CertificationTask) -> CertificationTask:
+    """The same task with the checkpoints and the text that are on this disk named by absolute paths, because its
+    certificate may be read from another folder. Hub ids stay."""
+    return replace(
+        task,
+        before=_resolve(task.before),
+        after=_resolve(task.after),
+        corpus=replace(task.corpus, path=_resolve(task.corpus.path)),
+    )
+
+
+def _resolve(source: str) -> str:
+    path = Path(source.strip()).expanduser()
+    # Links are kept: the hub's cache links files to blobs whose names no longer tell the format.
+    return str(path.absolute()) if path.exists() else source

@@ -1,30 +1,38 @@
 """Does a certificate still hold? Everything in it is computed again and compared."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from kslottery_core.certification.certificate import Certification, SideFingerprints, Tally, TicketPoint
+import numpy as np
+
+from kslottery_core.certification.certificate import Certification, SideFingerprints
 from kslottery_core.certification.certify import certify, read_versions
-from kslottery_core.certification.findings import LargerTickets
-from kslottery_core.certification.levels import Level, list_levels
+from kslottery_core.certification.differences import Comparison
+from kslottery_core.certification.levels import list_levels
 from kslottery_core.certification.sides import open_certified_pair
 from kslottery_core.certification.task import CertificationTask
 from kslottery_core.corpora import CorpusSpec, load_corpus
 from kslottery_core.errors import CertificationError
+from kslottery_core.ks import choose_device, compute_pair_ks
 from kslottery_core.progress import OnProgress, ShouldStop, ignore_progress, never_stop
-from kslottery_core.tickets import Ticket
+from kslottery_core.tickets import Ticket, compute_ticket_mask
+
+if TYPE_CHECKING:
+    from kslottery_core.checkpoints import EmbeddingPair
 
 
 @dataclass(frozen=True)
 class Verification:
     """Whether a certificate holds. `difference` is the first thing that does not, in a sentence; None where all holds.
 
-    `recomputed` is the new certification; None where a changed checkpoint or text made it pointless.
+    `recomputed` is the new certification; None where a changed checkpoint or text made it pointless. `rounding` says of
+    one that holds how far its numbers are from the new ones; None where they are the same to the last bit.
     """
 
     holds: bool
     difference: str | None
     recomputed: Certification | None
+    rounding: str | None = None
 
 
 def verify_certification(
@@ -42,10 +50,18 @@ def verify_certification(
 ) -> Verification | None:
     """Compute a certificate again with the files that it names, or with those given anew; None when stopped.
 
-    Fingerprints come first, so that a changed checkpoint is told as such; then the counts, level by level, of the
-    chosen ticket and of every alpha. Raises as `certify` does for files that cannot be used at all.
+    Fingerprints come first, so that a changed checkpoint is told as such; then what the certificate says of its levels,
+    the counts, level by level, of the chosen ticket and of every alpha, what is listed of them, and every token and
+    sentence (`differences` says what must be equal). Raises as `certify` does for files that cannot be used at all, and
+    CertificationError for a revision without the source that it belongs to.
     """
     task = certification.task
+    for side, given, revision in (("before", before, before_revision), ("after", after, after_revision)):
+        if revision and not given:
+            raise CertificationError(
+                f"revision of {side.upper()}: expected {side.upper()} beside it, which names the model on the hub, "
+                f"found the revision {revision!r} alone; give {side.upper()} too, or leave the revision out."
+            )
     new = replace(
         task,
         before=before or task.before,
@@ -71,10 +87,14 @@ def verify_certification(
         return Verification(False, str(problem), None)
     if recomputed is None:
         return None
-    difference = next(_list_differences(certification, recomputed), None)
+    comparison = Comparison(certification, recomputed)
+    difference = next(comparison.list_differences(), None)
     if difference is not None:
-        difference += _describe_circumstances(certification, recomputed)
-    return Verification(difference is None, difference, recomputed)
+        return Verification(False, difference + _describe_circumstances(certification, recomputed), recomputed)
+    rounding = comparison.rounding.describe()
+    if rounding is not None:
+        rounding += _describe_circumstances(certification, recomputed)
+    return Verification(True, None, recomputed, rounding)
 
 
 class _ChangedInputError(Exception):
@@ -108,62 +128,25 @@ def _check_input(certification: Certification, new: CertificationTask) -> None:
     ):
         if matrix.fingerprint != recorded.embedding:
             raise _ChangedInputError(f"the input embedding of {matrix.source} ({side}) has changed.")
+    _check_alpha(old_ticket, pair, new.device)
 
 
-def _list_differences(old: Certification, new: Certification) -> Iterator[str]:
-    """Sentences about what differs, the most telling first."""
-    if old.inputs_fingerprint != new.inputs_fingerprint:
-        yield "the text is cut into other tokens than it was: a tokenizer has changed."
-    for name in ("prompt_hash", "decoding", "width", "vocabulary_size", "changed_rows"):
-        one, other = getattr(old, name), getattr(new, name)
-        if one != other:
-            yield f"{name.replace('_', ' ')}: {one!r} was certified, {other!r} is found now."
-    yield from _list_point_differences("with the ticket", old.chosen, new.chosen, new.levels)
-    levels = [[point.significance_level for point in side.grid] for side in (old, new)]
-    if levels[0] != levels[1]:
-        yield "the certificate's own grid of alphas does not match its task."
+def _check_alpha(ticket: Ticket, pair: "EmbeddingPair", device: str) -> None:
+    """Whether a ticket that says that an alpha chose it from this pair holds what this alpha chooses."""
+    named = ticket.fingerprint_before, ticket.fingerprint_after
+    if ticket.rule != "alpha" or ticket.significance_level is None:
         return
-    for one_point, other_point in zip(old.grid, new.grid, strict=True):
-        yield from _list_point_differences(
-            f"at alpha {one_point.significance_level:g}", one_point, other_point, new.levels
+    if named != (pair.before.fingerprint, pair.after.fingerprint):
+        return
+    result = compute_pair_ks(pair, choose_device(device))
+    mask = compute_ticket_mask(
+        result, ticket.significance_level, ticket.correction or "none", ticket.p_value_method or "exact"
+    )
+    if tuple(np.flatnonzero(mask).tolist()) != ticket.token_ids:
+        raise _ChangedInputError(
+            f"the ticket is not the one of its alpha: at {ticket.significance_level:g} this pair gives "
+            f"{int(mask.sum()):,} tokens, the certificate's ticket holds {ticket.size:,}, and not the same ones."
         )
-
-
-def _list_point_differences(where: str, old: TicketPoint, new: TicketPoint, levels: tuple[Level, ...]) -> Iterator[str]:
-    for name in ("ticket_size", "left_behind"):
-        if getattr(old, name) != getattr(new, name):
-            yield _say(where, name.replace("_", " "), getattr(old, name), getattr(new, name))
-    for kind, one, other in (
-        ("predictions", old.predictions, new.predictions),
-        ("outputs", old.outputs, new.outputs),
-    ):
-        yield from _list_tally_differences(f"{where}, {kind}", one, other, levels)
-    if old.output_step_violations != new.output_step_violations:
-        yield _say(where, "violations at steps of outputs", old.output_step_violations, new.output_step_violations)
-    if _count_larger(old.larger_tickets) != _count_larger(new.larger_tickets):
-        yield _say(where, "larger tickets", _count_larger(old.larger_tickets), _count_larger(new.larger_tickets))
-
-
-def _count_larger(found: LargerTickets | None) -> dict[str, int] | None:
-    if found is None:
-        return None
-    return {field.name: getattr(found, field.name) for field in fields(LargerTickets) if field.name != "listed"}
-
-
-def _list_tally_differences(where: str, old: Tally, new: Tally, levels: tuple[Level, ...]) -> Iterator[str]:
-    for field in fields(Tally):
-        one, other = getattr(old, field.name), getattr(new, field.name)
-        if field.name != "levels" and one != other:
-            yield _say(where, field.name.replace("_", " "), one, other)
-    for level in levels:
-        one_level, other_level = old.get_level(level.name), new.get_level(level.name)
-        for name in ("certified", "correct", "violations"):
-            if getattr(one_level, name) != getattr(other_level, name):
-                yield _say(where, f"{name} ({level.title})", getattr(one_level, name), getattr(other_level, name))
-
-
-def _say(where: str, what: str, old: object, new: object) -> str:
-    return f"{where}: {what}: {old} stand in the certificate, {new} are found now."
 
 
 def _describe_circumstances(old: Certification, new: Certification) -> str:

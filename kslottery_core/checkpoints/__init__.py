@@ -1,6 +1,7 @@
 """A path or hub id becomes embedding rows that are read lazily, token strings, and a content fingerprint."""
 
 from kslottery_core.checkpoints.blueprint import build_blueprint
+from kslottery_core.checkpoints.generation_settings import find_generation_config
 from kslottery_core.checkpoints.matrix import EmbeddingMatrix, count_parameters
 from kslottery_core.checkpoints.model_files import compute_model_digest, find_last_change
 from kslottery_core.checkpoints.models import is_unmerged, load_model, load_quantized_model, untie_head
@@ -27,6 +28,7 @@ __all__ = [
     "check_source",
     "compute_model_digest",
     "count_parameters",
+    "find_generation_config",
     "find_last_change",
     "find_step",
     "is_unmerged",

@@ -1,4 +1,4 @@
-"""`certify`: what of a partial model's behaviour is certain, under which assumption, and whether it held."""
+"""`certify`: what of a partial model's behaviour follows, from what or under which assumption, and whether it held."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -52,7 +52,10 @@ def certify(
     before_revision: Annotated[str | None, typer.Option(help="Revision of a hub id.")] = None,
     after_revision: Annotated[str | None, typer.Option(help="Revision of a hub id.")] = None,
 ) -> None:
-    """Certify a ticket on a text: where the model with its rows alone must say what the tuned model says.
+    """Certify a ticket on a text: where the model with its rows alone says what the tuned model says.
+
+    The level "exact" follows from how the models compute; the KS bound rests on an assumption, which a transformer may
+    break. The result says which is which, and counts where it broke.
 
     The certificate is kept in `certificates` below $KSLOTTERY_HOME. With --verify the files that it names are taken, or
     those given here.
@@ -98,10 +101,11 @@ def certify(
         after_revision=after_revision,
         larger_ticket_limit=larger_tickets,
     )
+    # Before the work: a file that is written anew meanwhile would name another certificate.
+    kept = room.find_certificate_path(task, get_home() / "certificates")
     with TerminalProgress() as progress:
         found = room.certify(task, on_progress=progress)
     assert found is not None, "nothing stops it here"
-    kept = room.find_certificate_path(task, get_home() / "certificates")
     room.save_certification(found, kept)
     if out is not None:
         room.save_certification(found, out)
@@ -148,9 +152,11 @@ def _verify(
         raise typer.Exit(1)
     points = 1 + len(certification.grid)
     typer.echo(
-        f"{path}: this certificate holds: checkpoints, ticket and text are the same, and all counts of {points:,} "
-        "tickets were found again."
+        f"{path}: this certificate holds: checkpoints and text are the same, and with its ticket all counts of "
+        f"{points:,} tickets, their levels and violations, and every sentence were found again."
     )
+    if verification.rounding is not None:
+        typer.echo(verification.rounding)
 
 
 def print_certification(found: "Certification") -> None:
@@ -254,8 +260,10 @@ def _describe_lost(one: "LostPrediction") -> str:
 
 
 def _describe_violation(found: "Certification", violation: "Violation") -> str:
+    from kslottery_core.ks import format_statistic
+
     width = found.width
-    left = [f"{token.label} ({token.count / width:.4f})" for token in violation.left_behind]
+    left = [f"{token.label} ({format_statistic(token.count / width)})" for token in violation.left_behind]
     shown = ", ".join(left[:SHOWN_LEFT_BEHIND]) + (
         f" and {len(left) - SHOWN_LEFT_BEHIND} more" if len(left) > 8 else ""
     )
@@ -263,7 +271,7 @@ def _describe_violation(found: "Certification", violation: "Violation") -> str:
         f"sentence {violation.sentence + 1}, {violation.text}, token {violation.position + 1}: "
         f"tuned {_name_top(violation.reference_top)}, partial {_name_top(violation.partial_top)}; "
         f"p_A - p_B = {violation.first_probability - violation.second_probability:.4f}, "
-        f"2 * sum of D = {2 * violation.counts / width:.4f}; left behind (D): {shown or 'none'}"
+        f"2 * sum of D = {format_statistic(2 * violation.counts / width)}; left behind (D): {shown or 'none'}"
     )
 
 

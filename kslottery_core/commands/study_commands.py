@@ -51,8 +51,14 @@ def example() -> None:
     typer.echo(json.dumps(EXAMPLE, indent=1))
 
 
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 @app.command()
 def create(
+    context: typer.Context,
     file: Annotated[
         Path | None, typer.Argument(help="Description as JSON; see `study example`.", metavar="[FILE]")
     ] = None,
@@ -87,8 +93,10 @@ def create(
     from kslottery_core.tuning.settings import TuningSettings
 
     if file is not None:
-        if model or train or test or arm:
-            raise StudyError("study: expected a file or options, found both; put everything into the file.")
+        given = [name for name in context.params if name != "file" and _is_given(context, name)]
+        if given:
+            option = f"--{given[0].replace('_', '-')}"
+            raise StudyError(f"study: expected a file or options, found {file} and {option}; put all into the file.")
         spec = StudySpec.from_json(load_json(file, StudyError), str(file))
     elif model is None or train is None or test is None:
         raise StudyError("study: expected a FILE, or --model, --train and --test; give one or the other.")

@@ -63,9 +63,10 @@ def _print_language(table: "StudyTable", language: str) -> None:
     if kinds:
         typer.echo(f"In brackets: {'; '.join(map(str, kinds))}.")
     if any(row.selection_seconds is not None for row in rows):
-        typer.echo("selection: the embedding tuning that the rows come from, which the other columns do not contain.")
+        typer.echo("selection: the embedding tuning that the rows come from, on top of the other columns.")
     for measure in measures[:1]:
-        for cost, words in (("trained_parameters", "trained parameters"), ("total_seconds", "total time")):
+        costs = (("trained_parameters", "trained parameters"), ("total_seconds", "total time, selection included,"))
+        for cost, words in costs:
             front = ", ".join(_name(rows[position]) for position in find_pareto(rows, measure, cost))
             if front:
                 typer.echo(f"Not beaten in {measure.name} and {words} together: {front}")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from kslottery_core.checkpoints import open_embedding
+from kslottery_core.corpora import CorpusSpec
 from kslottery_core.errors import StudyError
 from kslottery_core.runs import check_inputs
 from kslottery_core.runs.queue import resolve_device
@@ -19,6 +20,12 @@ def check_study(spec: StudySpec) -> None:
     disk its headers, config and tokenizer.
     """
     resolve_device(spec.device)
+    for text in spec.texts:
+        if _name_content(text.train) == _name_content(text.test):
+            raise StudyError(
+                f"texts: expected a test text that is not trained on, found {text.test.path} as both; a score on it "
+                "would say nothing, so name another file or split."
+            )
     looked_at = set()
     for cell in list_cells(spec):
         method = spec.arms[cell.arm].method
@@ -36,6 +43,13 @@ def check_study(spec: StudySpec) -> None:
             check_inputs(run)
     if Path(spec.model).expanduser().exists():
         _check_rows(spec, *open_embedding(spec.model).shape)
+
+
+def _name_content(corpus: CorpusSpec) -> tuple[object, ...]:
+    """What is read, whichever part of it is kept."""
+    path = Path(corpus.path).expanduser()
+    where = str(path.resolve()) if path.exists() else corpus.path
+    return where, corpus.source_name, corpus.target_name, corpus.split, corpus.subset
 
 
 def _check_rows(spec: StudySpec, vocabulary_size: int, width: int) -> None:

@@ -132,9 +132,7 @@ class FileFingerprints:
             return found.get("after") is None
         return self._match_model(found, "after", spec.after, spec.after_revision, begin)
 
-    def _match_model(
-        self, found: dict[str, Any], name: str, source: str, revision: str | None, begin: float
-    ) -> bool:
+    def _match_model(self, found: dict[str, Any], name: str, source: str, revision: str | None, begin: float) -> bool:
         from kslottery_core.checkpoints import compute_model_digest, find_last_change
 
         if found.get(name) != self._read_model(source, revision):

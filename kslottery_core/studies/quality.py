@@ -153,13 +153,14 @@ def _compute_interval(record: RunRecord, measure: Measure, value: float) -> _Int
         metric, texts, references = prepare_metric(record, measure)
     except KSLotteryError as error:
         return dataclasses.replace(empty, problem=f"No interval: {error}")
-    (result,) = resample(metric, [("run", texts)], references)
-    if abs(result.score - value) > _SAME:
+    score = metric.corpus_score(texts, [references]).score
+    if abs(score - value) > _SAME:
         problem = (
-            f"No interval for {measure.name} of the run {record.run_id}: its outputs on disk give {result.score:.2f}, "
+            f"No interval for {measure.name} of the run {record.run_id}: its outputs on disk give {score:.2f}, "
             f"its result says {value:.2f}."
         )
         return dataclasses.replace(empty, problem=problem)
+    (result,) = resample(metric, [("run", texts)], references)
     low, high = max(0.0, result.mean - result.ci), min(100.0, result.mean + result.ci)
     return dataclasses.replace(empty, low=float(low), high=float(high))
 

@@ -24,6 +24,21 @@ from kslottery_core.tuning.settings import (
 ROW_RULES = ("ks", "frequent", "random", "matched", "prompt", "ticket")
 """`matched` takes other rows that occur about as often; `ticket` is one that was chosen before."""
 
+_RULE_WORDS = {
+    "ks": "rows that win the KS test",
+    "frequent": "most frequent rows",
+    "random": "random rows",
+    "matched": "random rows, as frequent",
+    "prompt": "rows of the prompt",
+    "ticket": "rows of a given ticket",
+}
+_FIELD_WORDS = {
+    "significance_level": "an alpha",
+    "top_k": "a number of largest D",
+    "count": "a number of rows",
+    "ticket": "a ticket",
+    "correction": "a correction for many tests",
+}
 ROW_METHODS = ("ticket", "transfer")
 LABEL_LENGTH = 40  # characters: a label is a row of a table and a mark in a picture
 NAME_LENGTH = 60
@@ -53,25 +68,39 @@ class RowRule:
         self._refuse_foreign()
         if self.rule == "ks" and (self.significance_level is None) == (self.top_k is None):
             found = "neither" if self.top_k is None else "both"
-            raise StudyError(f"rows 'ks': expected either an alpha or a top k, found {found}; give one of them.")
+            raise StudyError(
+                f"{self._words}: expected either {_name_field('significance_level')} or {_name_field('top_k')}, found "
+                f"{found}; give one of them."
+            )
         if self.significance_level is not None and not 0 < self.significance_level < 1:
-            raise StudyError(f"rows 'ks': expected an alpha above 0 and below 1, found {self.significance_level!r}.")
+            raise StudyError(
+                f"{self._words}: expected {_name_field('significance_level')} above 0 and below 1, found "
+                f"{self.significance_level!r}."
+            )
         if self.correction not in CORRECTIONS:
             raise StudyError(
-                f"rows 'ks': expected a correction among {', '.join(CORRECTIONS)}, found {self.correction!r}."
+                f"{self._words}: expected {_name_field('correction')} among {', '.join(CORRECTIONS)}, found "
+                f"{self.correction!r}."
             )
         if self.correction != "none" and self.significance_level is None:
             raise StudyError(
-                f"rows 'ks': a correction changes what wins at an alpha, found {self.correction!r} with a top k; leave "
-                "it out."
+                f"{self._words}: {_name_field('correction')} changes what wins at an alpha, found "
+                f"{self.correction!r} with a number of largest D; leave it out."
             )
-        for name, number in (("top k", self.top_k), ("count", self.count)):
+        for name, number in (("top_k", self.top_k), ("count", self.count)):
             if number is not None and number < 1:
-                raise StudyError(f"rows {self.rule!r}: expected a {name} of at least 1, found {number!r}.")
+                raise StudyError(f"{self._words}: expected {_name_field(name)} of at least 1, found {number!r}.")
         if self.rule == "ticket" and self.ticket is None:
-            raise StudyError("rows 'ticket': expected a ticket, found none; say which rows.")
+            raise StudyError(f"{self._words}: expected {_name_field('ticket')}, found none; say which rows.")
         if self.ticket is not None and not self.ticket.size:
-            raise StudyError(f"rows {self.rule!r}: expected a ticket of at least one token, found an empty one.")
+            raise StudyError(
+                f"{self._words}: expected {_name_field('ticket')} of at least one token, found an empty one."
+            )
+
+    @property
+    def _words(self) -> str:
+        """What messages call the rule: words, and its name in the JSON file."""
+        return f"{_RULE_WORDS[self.rule]} (rule {self.rule!r})"
 
     def _refuse_foreign(self) -> None:
         owners = {
@@ -82,11 +111,15 @@ class RowRule:
         }
         for name, rules in owners.items():
             if getattr(self, name) is not None and self.rule not in rules:
+                owning = " and ".join(f"{_RULE_WORDS[rule]} ({rule!r})" for rule in rules)
                 raise StudyError(
-                    f"rows {self.rule!r}: {name} belongs to {' and '.join(rules)}; leave it out or change the rule."
+                    f"{self._words}: {_name_field(name)} belongs to {owning}; leave it out or change the rule."
                 )
         if self.correction != "none" and self.rule != "ks":
-            raise StudyError(f"rows {self.rule!r}: a correction belongs to ks; leave it out or change the rule.")
+            raise StudyError(
+                f"{self._words}: {_name_field('correction')} belongs to {_RULE_WORDS['ks']} ('ks'); leave it out or "
+                "change the rule."
+            )
 
     @property
     def copies_ks(self) -> bool:
@@ -209,16 +242,18 @@ class StudySpec:
 
     def _check_needs(self, arm: StudyArm) -> None:
         if arm.rows is not None and arm.rows.copies_ks and self.first_ks_rule is None:
-            wanted = "a ticket to match" if arm.rows.rule == "matched" else "a count"
+            matches = arm.rows.rule == "matched"
+            copied = "as frequent as those" if matches else "as many as those"
+            wanted = "a ticket to match (ticket)" if matches else _name_field("count")
             raise StudyError(
-                f"arm {arm.label!r}: the rule {arm.rows.rule!r} copies the first ks rule of the study, found none; "
-                f"add an arm with ks rows or give {wanted}."
+                f"arm {arm.label!r}: its rows are {copied} that win the KS test in this study, found no way of tuning "
+                f"that takes such rows; add one (rule 'ks') or give {wanted}."
             )
         if self.needs_embedding(arm) and self.embedding_arm is None:
             reason = "copies rows from" if arm.method == "transfer" else "chooses rows by"
             raise StudyError(
-                f"arm {arm.label!r}: it {reason} the study's embedding tuning, found no arm of the method embedding; "
-                "add one."
+                f"arm {arm.label!r}: it {reason} the study's own embedding tuning, found none in the study; add it "
+                "(method 'embedding')."
             )
 
     @property
@@ -252,6 +287,11 @@ class StudySpec:
             )
         fields = {name: value for name, value in mapping.items() if name != "version"}
         return read_record(cls, fields, where, StudyError)
+
+
+def _name_field(name: str) -> str:
+    """A field of a rule in words, with its name in the JSON file."""
+    return f"{_FIELD_WORDS[name]} ({name})"
 
 
 def refuse_repeated(what: str, items: Sequence[Any]) -> None:

@@ -25,8 +25,8 @@ class StudyRow:
 
     `seeds` are those that have a finished run, of `planned_seeds`. Numbers are means over these runs, None where not
     measured; a run's peak memory, seconds a step and so on are as its result says. `ticket_size` counts rows.
-    `selection_seconds` is what the embedding tuning took that the rows come from, which no other number contains; None
-    where they come from none.
+    `selection_seconds` is what the embedding tuning took that the rows are read or copied from, which no other number
+    contains; None where they come from none. Rows that are only as many as a ticket's need no such tuning.
     """
 
     label: str
@@ -49,6 +49,15 @@ class StudyRow:
     saved_bytes: float | None = None
     notes: tuple[str, ...] = ()
     run_ids: tuple[str, ...] = ()
+
+    @property
+    def seconds_with_selection(self) -> float | None:
+        """Seconds of the run and of the embedding tuning that its rows come from; None where not measured."""
+        return None if self.total_seconds is None else self.total_seconds + (self.selection_seconds or 0.0)
+
+    def get_cost(self, cost: str) -> float | None:
+        """One of `COSTS`, as rows are held against each other by it: the time is that with the choosing of rows."""
+        return self.seconds_with_selection if cost == "total_seconds" else getattr(self, cost)
 
     def get_quality(self, measure: Measure) -> Quality | None:
         """The row's quality under a measure; None where it was not scored by it."""
@@ -118,7 +127,11 @@ def _build_row(record: StudyRecord, run_store: RunStore, states: Sequence[CellSt
         quality=quality,
         stopped_share=_average_result(runs, lambda result: result.get("stopped_share")),
         copied_parameters=_average_cost(runs, "copied_parameters"),
-        selection_seconds=_compute_selection_seconds(record, run_store, [state for state, _ in found]),
+        selection_seconds=(
+            _compute_selection_seconds(record, run_store, [state for state, _ in found])
+            if arm.method == "transfer" or (arm.rows is not None and arm.rows.rule == "ks")
+            else None
+        ),
         **{name: _average_cost(runs, name) for name in COSTS},
         notes=tuple(dict.fromkeys((*problems, *missing, *notes))),
         run_ids=tuple(run.run_id for run in runs),
@@ -148,14 +161,14 @@ def _average(values: Sequence[Any]) -> float | None:
 def find_pareto(rows: Sequence[StudyRow], measure: Measure, cost: str) -> tuple[int, ...]:
     """Positions of the rows that no other beats, with at least the quality at no more cost and better in one of them.
 
-    `cost` is one of `COSTS`. Rows without a quality under `measure` or without that cost are left out. Raises
-    `StudyError` for another cost.
+    `cost` is one of `COSTS`, and time is that with the choosing of rows. Rows without a quality under `measure` or
+    without that cost are left out. Raises `StudyError` for another cost.
     """
     if cost not in COSTS:
         raise StudyError(f"cost: expected one of {', '.join(COSTS)}, found {cost!r}.")
     points = []
     for position, row in enumerate(rows):
-        quality, price = row.get_quality(measure), getattr(row, cost)
+        quality, price = row.get_quality(measure), row.get_cost(cost)
         if quality is not None and price is not None:
             points.append((position, quality.mean, price))
     return tuple(

@@ -17,9 +17,9 @@ from kslottery_core.certification import (
     save_certification,
     verify_certification,
 )
-from kslottery_core.checkpoints import load_model, open_embedding
+from kslottery_core.checkpoints import find_generation_config, load_model, open_embedding
 from kslottery_core.corpora import CorpusSpec
-from kslottery_core.errors import CertificationError
+from kslottery_core.errors import CertificationError, CheckpointError
 from kslottery_core.tickets import create_list_ticket
 
 
@@ -160,6 +160,32 @@ def test_a_certificate_is_kept_under_what_decides_it(certified, pair, make_task,
     os.utime(weights, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
     shutil.copyfile(pair[0] / "model.safetensors", weights)
     assert find_certificate_path(task, tmp_path) != kept
+
+
+def test_the_end_tokens_of_the_model_decide_what_is_kept(certified, pair, make_task, tmp_path):
+    task = certified[0].task
+    settings = pair[1] / "generation_config.json"
+    content = json.loads(settings.read_text())
+    names = []
+    for end_ids in (2, [2, 5]):
+        settings.write_text(json.dumps(content | {"eos_token_id": end_ids}))
+        names.append(find_certificate_path(task, tmp_path))
+    settings.unlink()
+    names.append(find_certificate_path(task, tmp_path))
+    assert len(set(names)) == 3
+
+
+def test_generation_settings_of_a_base_are_found(pair, tmp_path):
+    settings = pair[0] / "generation_config.json"
+    assert find_generation_config(pair[0]) == settings
+    assert find_generation_config(pair[0] / "model.safetensors") == settings
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(pair[0])}))
+    assert find_generation_config(adapter) == settings
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(adapter)}))
+    with pytest.raises(CheckpointError, match="leads back to itself"):
+        find_generation_config(adapter)
 
 
 def test_a_verification_can_be_stopped(certified):

@@ -86,3 +86,58 @@ def test_a_prediction_that_a_larger_ticket_changes_is_printed_with_its_rows():
         "sentence 5, output, token 12: tuned 'red', by 0.2500 in logits; by -1.5000 where these rows stay as they "
         "were: cat, house"
     )
+
+
+def test_a_text_rewritten_meanwhile_does_not_name_the_kept_certificate(run, asked, tmp_path, monkeypatch):
+    from kslottery_core import certification
+
+    text, named = tmp_path / "text.jsonl", []
+
+    def rewrite(task, **options):
+        found = certify(task, **options)
+        named.append(find_certificate_path(task, ""))
+        text.write_text(json.dumps({"en": "the cat", "ca": "a cat"}) + "\n")
+        return found
+
+    certify, find_certificate_path = certification.certify, certification.find_certificate_path
+    monkeypatch.setattr(certification, "certify", rewrite)
+    assert run("certify", *asked, "--alphas", "0.5")[0] == 0
+    assert [kept.name for kept in (tmp_path / "home" / "certificates").iterdir()] == [named[0].name]
+
+
+def test_a_revision_without_its_model_is_refused(run, asked, tmp_path):
+    path = tmp_path / "certificate.json"
+    assert run("certify", *asked, "--alphas", "0.5", "--out", path)[0] == 0
+    status, _, err = run("certify", "--verify", path, "--before-revision", "main")
+    assert (status, "give BEFORE too, or leave the revision out" in err) == (2, True)
+
+
+def test_numbers_that_differ_by_rounding_are_told(run, asked, tmp_path):
+    path = tmp_path / "certificate.json"
+    assert run("certify", *asked, "--alphas", "0.5", "--out", path)[0] == 0
+    content = json.loads(path.read_text())
+    content["sentences"][0]["reference_sequence"]["first_probabilities"][0] += 3e-5
+    path.write_text(json.dumps(content))
+    status, out, _ = run("certify", "--verify", path)
+    assert (status, "probabilities by up to 3e-05" in out) == (0, True)
+
+
+def test_distances_of_a_violation_are_rounded_as_everywhere():
+    from types import SimpleNamespace
+
+    from kslottery_core.certification import LeftBehindToken, TokenProbability, Violation
+    from kslottery_core.commands.certify_commands import _describe_violation
+
+    top = (TokenProbability(5, "red", 0.9),)
+    one = Violation("output", 0, 3, ("ks_bound",), top, top, 0.9, 0.1, 1, (LeftBehindToken(7, "cat", 1),))
+    # 1/32 = 0.03125 ends in a half: a plain format rounds it to the even digit below.
+    line = _describe_violation(SimpleNamespace(width=32), one)
+    assert "left behind (D): cat (0.0313)" in line
+    assert "2 * sum of D = 0.0625" in line
+
+
+def test_the_help_says_that_the_bound_rests_on_an_assumption(run):
+    status, out, _ = run("certify", "--help")
+    words = " ".join(out.split())
+    assert (status, "rests on an assumption" in words) == (0, True)
+    assert "must say" not in words

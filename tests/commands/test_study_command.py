@@ -73,11 +73,11 @@ def test_options_describe_a_grid(create):
 
 
 def test_a_file_describes_a_grid(run, home, tiny_llama_folder):
-    text = {"path": str(home / "train.jsonl")}
+    train, test = ({"path": str(home / f"{part}.jsonl")} for part in ("train", "test"))
     described = {
         **EXAMPLE,
         "model": str(tiny_llama_folder),
-        "texts": [{"train": text, "test": text}],
+        "texts": [{"train": train, "test": test}],
         "prompt": "{source}",
     }
     (home / "study.json").write_text(json.dumps(described))
@@ -91,11 +91,13 @@ def test_a_file_describes_a_grid(run, home, tiny_llama_folder):
     ("arguments", "message"),
     [
         ((), "expected a FILE, or --model, --train and --test"),
-        (("x.json", "--model", "m"), "expected a file or options, found both"),
+        (("x.json", "--model", "m"), "expected a file or options, found x.json and --model"),
+        (("x.json", "--batch-size", "16"), "expected a file or options, found x.json and --batch-size"),
+        (("--model", "m/m", "--train", "a", "--test", "a", "--arm", "full"), "a test text that is not trained on"),
         (("x.json",), "expected a JSON file, found no file there"),
         (("--model", "m", "--train", "a", "--test", "b"), "arms: expected at least one"),
         (("--model", "m", "--train", "a", "--test", "b", "--arm", "ticket"), "'ticket' needs rows"),
-        (("--model", "m", "--train", "a", "--test", "b", "--arm", "ticket:ks"), "no arm of the method embedding"),
+        (("--model", "m", "--train", "a", "--test", "b", "--arm", "ticket:ks"), "own embedding tuning, found none"),
         (("--model", "m", "--train", "a", "--test", "b", "--arm", "full@fast"), "expected learning rates after @"),
         (("--model", "m", "--train", "a", "--test", "b", "--arm", "full", "--seeds", "one"), "seeds: expected whole"),
         (("--model", "m", "--train", "a", "--test", "b", "--arm", "full@0"), "learning rates above 0, found 0.0"),

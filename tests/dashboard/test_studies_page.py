@@ -171,7 +171,7 @@ def test_the_form_says_how_many_runs_it_makes_before_it_starts_them(open_app, te
 
 def test_the_form_counts_the_runs_that_are_done_already(open_app, texts, pair_folder, save_run, make_score):
     """A finished run that asks for the same as a cell, of files that are still the same, is found."""
-    from kslottery_core.checkpoints import open_embedding
+    from kslottery_core.checkpoints import compute_model_digest, open_embedding
     from kslottery_core.corpora import load_corpus
 
     test = CorpusSpec(str(texts / "test.jsonl"), "en", "ca")
@@ -182,7 +182,11 @@ def test_the_form_counts_the_runs_that_are_done_already(open_app, texts, pair_fo
         (folder / "spec.json").write_text(json.dumps(spec | {"device": "cpu"}))
         result = json.loads((folder / "result.json").read_text())
         model = open_embedding(str(pair_folder / "before")).fingerprint if number == 2 else "another model"
-        result["fingerprints"] = {"model": model, "after": None, "train": None, "test": load_corpus(test).fingerprint}
+        result["fingerprints"] = {
+            "model": model,
+            "model_files": compute_model_digest(pair_folder / "before"),
+            "test": load_corpus(test).fingerprint,
+        }
         (folder / "result.json").write_text(json.dumps(result))
         app = open_app("studies")
         app.session_state["study_form"] = True
@@ -263,7 +267,7 @@ def test_tickets_need_an_embedding_tuning_to_be_read_from(open_app, texts, start
     fill_form(app, texts)
     app.checkbox(key="study_arm_embedding").uncheck()
     app.button(key="study_start").click().run()
-    assert "found no arm of the method embedding" in app.error[0].value
+    assert "the study's own embedding tuning, found none in the study" in app.error[0].value
     assert app.checkbox(key="study_arm_ks").value
 
 
@@ -443,9 +447,11 @@ def test_results_hold_quality_and_every_cost(open_app, make_study, finish):
         ("Embedding tuning", "20"): 40.0,
         ("KS ticket", "10"): 30.0,
     }
-    assert rows["Trained parameters"].tolist() == [64.0] * 4
-    assert rows["Peak memory (bytes)"].tolist() == [2_000_000.0] * 4
-    assert rows["Optimizer (bytes)"].isna().all(), "what was not measured is empty, and said to be so"
+    costs = next(frame.value for frame in app.dataframe if "Optimizer (bytes)" in frame.value.columns)
+    assert costs["Arm"].tolist() == table["Arm"].tolist()
+    assert costs["Trained parameters"].tolist() == [64.0] * 4
+    assert costs["Peak memory (bytes)"].tolist() == [2_000_000.0] * 4
+    assert costs["Optimizer (bytes)"].isna().all(), "what was not measured is empty, and said to be so"
     assert rows["Outputs that stop (%)"].tolist() == [50.0] * 4
     assert rows["Interval"].tolist() == ["not measured"] * 4
     words = list_words(app)

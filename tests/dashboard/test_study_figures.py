@@ -89,7 +89,7 @@ def test_more_arms_than_colours_are_still_told_apart():
 def test_axes_say_what_they_show_and_hovers_hide_no_markup(summary):
     figure = pareto_figure(summary)
     assert figure.layout.xaxis.title.text == "Trained parameters (log scale)"
-    assert figure.layout.xaxis2.title.text == "Time of a run, all in all (s)"
+    assert figure.layout.xaxis2.title.text == "Time, with that of choosing the rows (s)"
     assert figure.layout.yaxis.title.text == "BLEU, whole output (0 to 100)"
     (hover,) = find_traces(figure, "LoRA &lt;b&gt;")[0].customdata
     assert "LoRA &lt;b&gt;" in hover

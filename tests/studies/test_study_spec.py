@@ -25,10 +25,19 @@ BASE, EMBEDDING = StudyArm("base", "base"), StudyArm("embedding", "embedding")
         ({"seeds": (-1,)}, "seeds: expected whole numbers from 0"),
         ({"steps": (0,)}, "steps: expected whole numbers of at least 1, found 0"),
         ({"name": " "}, "name: expected one line of 1 to 60 characters"),
-        ({"arms": (BASE, StudyArm("rows", "ticket", KS))}, "'rows': it chooses rows by .* no arm of the method embed"),
+        (
+            {"arms": (BASE, StudyArm("rows", "ticket", KS))},
+            r"'rows': it chooses rows by .* none .*\(method 'embedding'\)",
+        ),
         ({"arms": (StudyArm("copy", "transfer", RowRule("random", count=2)),)}, "'copy': it copies rows from"),
-        ({"arms": (EMBEDDING, StudyArm("f", "ticket", RowRule("frequent")))}, "copies the first ks rule .* a count"),
-        ({"arms": (EMBEDDING, StudyArm("m", "ticket", RowRule("matched")))}, "copies the first ks .* ticket to match"),
+        (
+            {"arms": (EMBEDDING, StudyArm("f", "ticket", RowRule("frequent")))},
+            r"'f': its rows are as many .* KS test .* \(count\)",
+        ),
+        (
+            {"arms": (EMBEDDING, StudyArm("m", "ticket", RowRule("matched")))},
+            "as frequent as .* KS test .* a ticket to match",
+        ),
     ],
 )
 def test_a_grid_that_cannot_run_is_refused_at_once(make_study, changes, message):
@@ -40,17 +49,26 @@ def test_a_grid_that_cannot_run_is_refused_at_once(make_study, changes, message)
     ("fields", "message"),
     [
         ({"rule": "nice"}, "expected a rule among ks, frequent"),
-        ({"rule": "ks"}, "either an alpha or a top k, found neither"),
+        (
+            {"rule": "ks"},
+            r"rows that win the KS test \(rule 'ks'\): .* \(significance_level\) or .* \(top_k\), found neither",
+        ),
         ({"rule": "ks", "significance_level": 0.1, "top_k": 3}, "found both"),
-        ({"rule": "ks", "significance_level": 1.0}, "an alpha above 0 and below 1, found 1.0"),
-        ({"rule": "ks", "significance_level": 0.1, "correction": "some"}, "a correction among none"),
+        ({"rule": "ks", "significance_level": 1.0}, r"an alpha \(significance_level\) above 0 and below 1, found 1.0"),
+        (
+            {"rule": "ks", "significance_level": 0.1, "correction": "some"},
+            r"a correction for many tests \(correction\) among none",
+        ),
         ({"rule": "ks", "top_k": 3, "correction": "holm"}, "leave it out"),
-        ({"rule": "ks", "top_k": 0}, "top k of at least 1, found 0"),
-        ({"rule": "random", "count": 0}, "count of at least 1, found 0"),
-        ({"rule": "random", "top_k": 3}, "top_k belongs to ks"),
-        ({"rule": "ks", "significance_level": 0.1, "count": 3}, "count belongs to frequent and random"),
-        ({"rule": "prompt", "correction": "holm"}, "a correction belongs to ks"),
-        ({"rule": "ticket"}, "expected a ticket, found none"),
+        ({"rule": "ks", "top_k": 0}, r"a number of largest D \(top_k\) of at least 1, found 0"),
+        ({"rule": "random", "count": 0}, r"random rows .*a number of rows \(count\) of at least 1, found 0"),
+        ({"rule": "random", "top_k": 3}, r"\(top_k\) belongs to rows that win the KS test \('ks'\)"),
+        (
+            {"rule": "ks", "significance_level": 0.1, "count": 3},
+            r"\(count\) belongs to most frequent rows \('frequent'\) and random rows",
+        ),
+        ({"rule": "prompt", "correction": "holm"}, r"\(correction\) belongs to rows that win the KS test"),
+        ({"rule": "ticket"}, r"expected a ticket \(ticket\), found none"),
         ({"rule": "ticket", "ticket": Ticket((), 10, "list")}, "at least one token, found an empty one"),
     ],
 )

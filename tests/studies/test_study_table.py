@@ -98,10 +98,23 @@ def test_outputs_that_do_not_give_the_recorded_score_give_no_interval(study_stor
     assert [(quality.low, quality.high, quality.interval_kind) for quality in row.quality] == [(None, None, None)] * 2
     assert any("its outputs on disk give" in note for note in row.notes)
     path.unlink()
-    for kept in (record.folder / "intervals").iterdir():
-        kept.unlink()
     notes = tabulate(record).rows[0].notes
     assert any("expected the outputs of 5 sentences, found 0" in note for note in notes)
+
+
+def test_an_interval_that_was_not_to_be_had_is_computed_once_it_is(study_store, make_study, perform, tabulate):
+    record = perform(make_study(arms=(BASE,)))
+    path = study_store.run_store.get(record.cells[0].run_id).folder / "outputs.jsonl"
+    path.rename(path.with_suffix(".away"))
+    assert tabulate(record).rows[0].quality[0].low is None
+    path.with_suffix(".away").rename(path)
+    row = tabulate(record).rows[0]
+    assert all(quality.low is not None for quality in row.quality) and not row.notes
+    (kept,) = (record.folder / "intervals").iterdir()
+    entries = json.loads(kept.read_text())
+    entries[0] |= {"low": None, "high": None, "problem": "kept by an older program"}
+    kept.write_text(json.dumps(entries))
+    assert tabulate(record).rows[0] == row
 
 
 def test_intervals_are_kept_and_only_computed_when_asked_for(make_study, perform, tabulate, monkeypatch):
@@ -159,6 +172,7 @@ def test_costs_are_means_and_not_measured_when_one_is_missing(study_store, make_
     whole, rows = get_row(table, "embedding"), get_row(table, "KS rows")
     assert (whole.total_seconds, whole.selection_seconds) == (15.0, None)
     assert rows.selection_seconds == 15.0
+    assert rows.get_cost("total_seconds") == rows.seconds_with_selection == rows.total_seconds + 15.0
     assert (rows.optimizer_bytes, rows.step_seconds, rows.saved_bytes) == (200.0, None, 8.0)
     assert (rows.trained_parameters, rows.peak_memory_bytes, rows.ticket_size) == (16.0, 2048.0, 3.0)
     assert whole.ticket_size is None
