@@ -174,7 +174,7 @@ def test_an_after_that_does_not_fit_is_named(run, make_file, tiny_llama_folder, 
 def test_broken_rows_of_one_after_are_named(run, make_file):
     before, broken = make_file("before"), make_file("broken", {4: float("nan")})
     status, _, err = run("ks", before, make_file("whole", {1: 3}), broken)
-    assert (status, "1 after number 2 (ids 4)" in err) == (2, True)
+    assert (status, f"1 after number 2 in {broken} (ids 4)" in err) == (2, True)
 
 
 @pytest.mark.parametrize(
