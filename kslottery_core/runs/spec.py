@@ -153,17 +153,18 @@ def resolve_paths(spec: RunSpec) -> RunSpec:
     """The same spec with whatever exists on this disk made absolute, because the worker runs from another folder."""
 
     def resolve_corpus(corpus: CorpusSpec | None) -> CorpusSpec | None:
-        return None if corpus is None else dataclasses.replace(corpus, path=_resolve(corpus.path))
+        return None if corpus is None else dataclasses.replace(corpus, path=resolve_source(corpus.path))
 
     return dataclasses.replace(
         spec,
-        model=_resolve(spec.model),
-        after=None if spec.after is None else _resolve(spec.after),
+        model=resolve_source(spec.model),
+        after=None if spec.after is None else resolve_source(spec.after),
         train=resolve_corpus(spec.train),
         test=resolve_corpus(spec.test),
     )
 
 
-def _resolve(source: str) -> str:
+def resolve_source(source: str) -> str:
+    """A path that exists on this disk made absolute; anything else, such as a hub id, as it is."""
     path = Path(source).expanduser()
     return str(path.resolve()) if path.exists() else source

@@ -1,21 +1,18 @@
 """All runs of a person: one folder each, listed without loading any model."""
 
-import difflib
 import os
-import secrets
 import shutil
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
 from kslottery_core.errors import RunError
 from kslottery_core.records import save_json
+from kslottery_core.runs.folders import create_folder, describe_unknown, list_folders
 from kslottery_core.runs.record import SPEC_FILE, RunRecord, load_run
 from kslottery_core.runs.spec import RunSpec, check_spec, resolve_paths
 from kslottery_core.runs.status import RunStatus, read_host, save_status
 
 HOME_VARIABLE = "KSLOTTERY_HOME"
-_CLOSEST_IDS = 3
 
 
 def get_home() -> Path:
@@ -42,34 +39,19 @@ class RunStore:
             if folder.name == run_id:
                 return load_run(folder, read_only)
         run_ids = [folder.name for folder, _ in self._list_folders()]
-        if not run_ids:
-            raise RunError(f"run {run_id!r}: expected a run's id, found no runs at all in {self.root}.")
-        close = (
-            difflib.get_close_matches(run_id, run_ids, n=_CLOSEST_IDS, cutoff=0.3) or sorted(run_ids)[-_CLOSEST_IDS:]
-        )
-        raise RunError(f"run {run_id!r}: found no run of that id in {self.root}; the closest are {', '.join(close)}.")
+        raise RunError(describe_unknown("run", "runs", run_id, run_ids, self.root))
 
     def create(self, spec: RunSpec) -> RunRecord:
         """Check the spec, make its paths absolute and lay out the folder of a queued run. Raises `KSLotteryError`."""
         check_spec(spec)
         spec = resolve_paths(spec)
-        created = time.time()
-        stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(created))
-        while True:
-            run_id = f"{stamp}-{spec.method}-{secrets.token_hex(2)}"
-            try:
-                # Laid out under a hidden name first, so that no list ever shows a folder without its spec.
-                draft = self.root / f".{run_id}"
-                draft.mkdir(parents=True)
-                save_json(draft / SPEC_FILE, spec.to_json())
-                message = "waits for its process to start"
-                save_status(draft, RunStatus("queued", created, host=read_host(), message=message))
-                draft.rename(self.root / run_id)
-            except FileExistsError:
-                continue
-            except OSError as problem:
-                raise RunError(f"{self.root}: the run's folder cannot be written ({problem}).") from None
-            return load_run(self.root / run_id)
+
+        def fill(draft: Path, created: float) -> None:
+            save_json(draft / SPEC_FILE, spec.to_json())
+            message = "waits for its process to start"
+            save_status(draft, RunStatus("queued", created, host=read_host(), message=message))
+
+        return load_run(create_folder(self.root, spec.method, "run", fill, RunError))
 
     def delete(self, run_id: str) -> None:
         """Remove an ended run's folder with everything in it. Raises `RunError` for live and read-only runs."""
@@ -90,9 +72,4 @@ class RunStore:
 
 def list_run_folders(root: Path) -> tuple[Path, ...]:
     """The run folders directly under `root`; none when it does not exist. Raises `RunError` when it is no folder."""
-    try:
-        return tuple(Path(entry.path) for entry in os.scandir(root) if entry.is_dir() and entry.name[0] != ".")
-    except FileNotFoundError:
-        return ()
-    except OSError as problem:
-        raise RunError(f"{root}: expected the folder of runs, and it cannot be listed ({problem}).") from None
+    return list_folders(root, "runs", RunError)

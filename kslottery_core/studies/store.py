@@ -2,12 +2,9 @@
 
 import contextlib
 import dataclasses
-import difflib
 import fcntl
 import os
-import secrets
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,12 +12,12 @@ from kslottery_core.corpora import CorpusSpec
 from kslottery_core.errors import StudyError
 from kslottery_core.records import save_json
 from kslottery_core.runs import RunStore, get_home
+from kslottery_core.runs.folders import create_folder, describe_unknown, list_folders
+from kslottery_core.runs.spec import resolve_source
 from kslottery_core.studies.checks import check_study
 from kslottery_core.studies.record import SPEC_FILE, StudyRecord, load_study, locate_runs
 from kslottery_core.studies.spec import StudySpec, StudyText
 from kslottery_core.studies.status import StudyStatus, save_study_status
-
-_CLOSEST_IDS = 3
 
 
 class StudyStore:
@@ -41,34 +38,18 @@ class StudyStore:
         for folder in folders:
             if folder.name == study_id:
                 return load_study(folder)
-        if not folders:
-            raise StudyError(f"study {study_id!r}: expected a study's id, found no studies at all in {self.root}.")
-        ids = [folder.name for folder in folders]
-        close = difflib.get_close_matches(study_id, ids, n=_CLOSEST_IDS, cutoff=0.3) or sorted(ids)[-_CLOSEST_IDS:]
-        raise StudyError(
-            f"study {study_id!r}: found no study of that id in {self.root}; the closest are {', '.join(close)}."
-        )
+        raise StudyError(describe_unknown("study", "studies", study_id, [path.name for path in folders], self.root))
 
     def create(self, spec: StudySpec) -> StudyRecord:
         """Check the spec, make its paths absolute and lay out a new study's folder. Raises `KSLotteryError`."""
         check_study(spec)
         spec = resolve_study_paths(spec)
-        created = time.time()
-        stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(created))
-        while True:
-            study_id = f"{stamp}-study-{secrets.token_hex(2)}"
-            try:
-                # Laid out under a hidden name first, so that no list ever shows a folder without its spec.
-                draft = self.root / f".{study_id}"
-                draft.mkdir(parents=True)
-                save_json(draft / SPEC_FILE, spec.to_json())
-                save_study_status(draft, StudyStatus("new", created))
-                draft.rename(self.root / study_id)
-            except FileExistsError:
-                continue
-            except OSError as problem:
-                raise StudyError(f"{self.root}: the study's folder cannot be written ({problem}).") from None
-            return load_study(self.root / study_id)
+
+        def fill(draft: Path, created: float) -> None:
+            save_json(draft / SPEC_FILE, spec.to_json())
+            save_study_status(draft, StudyStatus("new", created))
+
+        return load_study(create_folder(self.root, "study", "study", fill, StudyError))
 
     def delete(self, study_id: str) -> None:
         """Remove a study's folder; its runs stay in their store. Raises `StudyError` for a live study."""
@@ -82,28 +63,17 @@ class StudyStore:
                 raise StudyError(f"study {study_id!r}: its folder cannot be deleted ({problem}).") from None
 
     def _list_folders(self) -> tuple[Path, ...]:
-        try:
-            return tuple(Path(entry.path) for entry in os.scandir(self.root) if entry.is_dir() and entry.name[0] != ".")
-        except FileNotFoundError:
-            return ()
-        except OSError as problem:
-            raise StudyError(
-                f"{self.root}: expected the folder of studies, and it cannot be listed ({problem})."
-            ) from None
+        return list_folders(self.root, "studies", StudyError)
 
 
 def resolve_study_paths(spec: StudySpec) -> StudySpec:
     """The same spec with whatever exists on this disk made absolute."""
 
-    def resolve(source: str) -> str:
-        path = Path(source).expanduser()
-        return str(path.resolve()) if path.exists() else source
-
     def resolve_corpus(corpus: CorpusSpec) -> CorpusSpec:
-        return dataclasses.replace(corpus, path=resolve(corpus.path))
+        return dataclasses.replace(corpus, path=resolve_source(corpus.path))
 
     texts = tuple(StudyText(resolve_corpus(text.train), resolve_corpus(text.test)) for text in spec.texts)
-    return dataclasses.replace(spec, model=resolve(spec.model), texts=texts)
+    return dataclasses.replace(spec, model=resolve_source(spec.model), texts=texts)
 
 
 @contextlib.contextmanager
