@@ -25,9 +25,10 @@ CORE_ORDER = [
     {"errors"},
 ]
 DASHBOARD_ORDER = [
-    {"app"},
+    {"app", "benchmark"},
     {"views"},
     {"components"},
+    {"reports"},
     {"session"},
     {"loaders", "figures"},
     {"run_summary", "wording"},
@@ -98,7 +99,7 @@ def test_the_core_never_imports_the_dashboard_or_its_libraries():
 
 def test_figures_compute_without_streamlit():
     for path in list_modules("dashboard"):
-        if get_room(path, "dashboard") in ("figures", "run_summary", "wording"):
+        if get_room(path, "dashboard") in ("figures", "reports", "run_summary", "wording"):
             assert "streamlit" not in {n.split(".")[0] for n in list_imports(path.read_text(encoding="utf-8"))}, path
 
 

@@ -11,6 +11,7 @@ from dashboard import session
 from dashboard.components.csv_file import build_csv
 from dashboard.components.empty_ticket import offer_level
 from dashboard.components.metric_row import ShownNumber, show_metric_row
+from dashboard.components.picture import show_picture
 from dashboard.figures.certificate import (
     certificate_curve_figure,
     find_least_certifying_level,
@@ -213,7 +214,7 @@ def show_curve(certification: Certification, kind: str) -> None:
         "on it too.",
     )
     curve = summarise_certificates(certification, kind)
-    st.plotly_chart(
+    show_picture(
         certificate_curve_figure(curve, log_axis=log_axis),
         key="certificate_curve",
         alt="Certified shares, agreement and accuracies against alpha",
@@ -266,7 +267,7 @@ def show_margins(certification: Certification) -> None:
     st.subheader("Margins beside bounds")
     text = session.get_choice().certificate.text
     summary = summarise_margins(*certification.collect_margins(text))
-    st.plotly_chart(
+    show_picture(
         margin_figure(summary),
         key="certificate_margins",
         alt="Distribution of margins beside that of 2 times the sum of D",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from dashboard import session
+from dashboard.components.picture import show_picture
 from dashboard.figures.layers import layer_map_figure, summarise_layers
 from dashboard.figures.scan import MatrixNumbers
 from dashboard.wording import MEASURE_NAMES, format_code, shorten
@@ -50,7 +51,7 @@ def show_layer_map(matrices: Sequence[MatrixNumbers], scan: Scan) -> None:
     tiles = "\n".join(f"{cell.parameter} {cell.state}" for cell in summary.cells)
     digest = hashlib.sha256(tiles.encode()).hexdigest()[:12]
     key = f"layer_map_{digest}"
-    st.plotly_chart(
+    show_picture(
         layer_map_figure(summary, log_scale=view.log_scale, chosen=chosen),
         key=key,
         on_select=lambda: _take_click(key),

@@ -11,6 +11,7 @@ import streamlit as st
 
 from dashboard import session
 from dashboard.components.navigation import show_link
+from dashboard.components.picture import show_picture
 from dashboard.components.run_details import show_run_details
 from dashboard.figures import loss_curve_figure, summarise_loss
 from dashboard.run_summary import RunSummary, summarise_run
@@ -240,7 +241,7 @@ def _make_sentence(message: str) -> str:
 def _show_loss(record: RunRecord) -> None:
     loss = summarise_loss(record.read_metrics())
     if loss.steps:
-        st.plotly_chart(loss_curve_figure(loss), key=f"loss_{record.run_id}", alt="Training loss against step")
+        show_picture(loss_curve_figure(loss), key=f"loss_{record.run_id}", alt="Training loss against step")
     elif record.status.live:
         st.caption("The loss curve begins with the first training step.")
 

@@ -9,6 +9,7 @@ import streamlit as st
 
 from dashboard import session
 from dashboard.components.alpha_control import show_alpha_control
+from dashboard.components.picture import show_picture
 from dashboard.components.study_table import show_download, show_result_table
 from dashboard.figures.study import COSTS, ParetoSummary, StudyPoint, pareto_figure
 from dashboard.figures.ticket_size import describe_ticket_sizes, summarise_ticket_sizes, ticket_size_figure
@@ -120,7 +121,7 @@ def _show_measure(rows: Sequence[StudyRow], measure: Measure, place: int, *, arm
     )
     summary = _summarise(rows, measure, arms)
     st.markdown("**Quality against cost**")
-    st.plotly_chart(
+    show_picture(
         pareto_figure(summary),
         key=f"study_pareto_{place}",
         alt=f"{measure.name} of every arm against its trained parameters and against its time",
@@ -187,7 +188,7 @@ def _show_ticket_sizes(record: StudyRecord, language: str) -> None:
         return
     st.markdown(escape_markdown(describe_ticket_sizes(sizes)))
     if sizes.varies:
-        st.plotly_chart(
+        show_picture(
             ticket_size_figure(sizes),
             key="study_ticket_sizes",
             config={"displayModeBar": False},

@@ -19,6 +19,7 @@ from dashboard.components.checkpoint_picker import (
 from dashboard.components.empty_ticket import offer_level
 from dashboard.components.metric_row import ShownNumber, show_metric_row
 from dashboard.components.pair_header import make_row_progress, show_no_pair
+from dashboard.components.picture import show_picture
 from dashboard.components.series_tables import (
     build_checkpoint_table,
     build_overlap_table,
@@ -168,7 +169,7 @@ def _show_winners(shown: _Shown) -> None:
         thresholds=shown.selection.thresholds,
         vocabulary_size=overlap.vocabulary_size,
     )
-    st.plotly_chart(winner_bar_figure(bars), key="series_winners", alt="Number of winning tokens of each checkpoint")
+    show_picture(winner_bar_figure(bars), key="series_winners", alt="Number of winning tokens of each checkpoint")
 
 
 def _show_overlap(shown: _Shown) -> None:
@@ -177,7 +178,7 @@ def _show_overlap(shown: _Shown) -> None:
     summary = summarise_overlap(shown.labels, shown.selection.overlap)
     st.subheader("How far the winners agree")
     st.caption("Jaccard: tokens that win in both, as a share of those that win in either. 1 is the same ticket.")
-    st.plotly_chart(
+    show_picture(
         overlap_figure(summary),
         key="series_overlap",
         config={"displayModeBar": False},
@@ -220,7 +221,7 @@ def _show_growth(shown: _Shown, tokens: pd.DataFrame) -> None:
         found.get_statistics(followed),
         shown.selection.thresholds,
     )
-    st.plotly_chart(
+    show_picture(
         growth_figure(lines, log_steps=session.get_choice().series.log_steps),
         key="series_growth",
         alt="D of the followed tokens in each checkpoint, with the D from which a token wins",

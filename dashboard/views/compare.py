@@ -9,6 +9,7 @@ from dashboard import loaders, session
 from dashboard.components.csv_file import build_csv
 from dashboard.components.navigation import show_link
 from dashboard.components.output_table import show_outputs
+from dashboard.components.picture import show_picture
 from dashboard.components.run_table import build_comparison_rows, show_run_table
 from dashboard.figures import score_bar_figure, summarise_scores
 from dashboard.run_summary import (
@@ -131,7 +132,7 @@ def _show_bars(group: RunGroup, number: int, measure: tuple[str, str]) -> None:
         st.warning("These scores were computed by different rules (their signatures differ), so they stand apart.")
     for place, rows in enumerate(by_signature.values()):
         bars = summarise_scores(f"{measure[0]}, {measure[1]}", rows)
-        st.plotly_chart(
+        show_picture(
             score_bar_figure(bars), key=f"bars_{number}_{place}", alt=f"{measure[0]} of {measure[1]} of each run"
         )
 

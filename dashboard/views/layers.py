@@ -14,6 +14,7 @@ from dashboard.components.layer_map import choose_matrix, show_layer_map
 from dashboard.components.metric_row import ShownNumber, show_metric_row
 from dashboard.components.navigation import show_link, show_sidebar
 from dashboard.components.pair_header import find_shown_pair, name_pair
+from dashboard.components.picture import show_picture
 from dashboard.components.scan_control import (
     describe_scan,
     scan_on,
@@ -183,7 +184,7 @@ def _show_matrix(numbers: MatrixNumbers, entry: ScanEntry) -> None:
             st.caption(f"All {format_noun(numbers.units, entry.unit)} are the same before and after.")
             return
         histogram = summarise_statistics(entry.histogram, numbers.units - numbers.changed, numbers.least_count)
-        st.plotly_chart(
+        show_picture(
             statistic_histogram_figure(histogram, units),
             key="matrix_histogram",
             alt=f"{units.capitalize()} of {numbers.parameter} by D, with the threshold of D",

@@ -10,6 +10,7 @@ from dashboard.components.metric_row import ShownNumber, show_metric_row
 from dashboard.components.navigation import show_link
 from dashboard.components.pair_header import load_shown_comparison
 from dashboard.components.pair_picker import show_pair_picker
+from dashboard.components.picture import show_picture
 from dashboard.figures import statistic_histogram_figure, summarise_pair, summarise_result
 from dashboard.loaders import Comparison, SelectedTicket
 from dashboard.wording import (
@@ -106,7 +107,7 @@ def _show_overview(comparison: Comparison, selection: SelectedTicket) -> None:
         return
     st.subheader("How far the tokens moved")
     summary = summarise_result(result, selection.ticket.least_count)
-    st.plotly_chart(
+    show_picture(
         statistic_histogram_figure(summary),
         key="pair_histogram",
         alt="Number of tokens by D, winners in their own colour",
