@@ -49,6 +49,7 @@ def load_shown_comparison(*, on_pair_page: bool = False) -> Comparison | None:
             show_link("layers", "See which matrices this adapter changes")
         if not on_pair_page:
             show_link("pair", "Choose another pair")
+        offer_demo()
         return None
     place.empty()
     if comparison.cache_problem:
@@ -103,6 +104,20 @@ def show_no_pair(on_pair_page: bool = False) -> None:
         )
     if not on_pair_page:
         show_link("pair", "Choose a pair")
+    offer_demo()
+
+
+def offer_demo() -> None:
+    """A button that opens the bundled pair; nothing where there is none, or where it is what is open."""
+    demo = loaders.resolve_choice(PairChoice())
+    if demo is not None and session.get_choice().pair not in (PairChoice(), demo):
+        st.button(
+            "Open the bundled demo",
+            icon=":material/play_arrow:",
+            key="open_demo",
+            on_click=session.set_pair,
+            args=(PairChoice(),),
+        )
 
 
 def show_pair_line(comparison: Comparison) -> None:

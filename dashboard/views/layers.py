@@ -13,7 +13,7 @@ from dashboard.components.empty_ticket import offer_level
 from dashboard.components.layer_map import choose_matrix, show_layer_map
 from dashboard.components.metric_row import ShownNumber, show_metric_row
 from dashboard.components.navigation import show_link, show_sidebar
-from dashboard.components.pair_header import find_shown_pair, name_pair
+from dashboard.components.pair_header import find_shown_pair, name_pair, offer_demo
 from dashboard.components.picture import show_picture
 from dashboard.components.scan_control import (
     describe_scan,
@@ -66,6 +66,7 @@ def render() -> None:
             st.button("Show all matrices", on_click=session.set_scan_view, kwargs={"pattern": "*"}, key="scan_all")
         else:
             show_link("pair", "Choose another pair")
+            offer_demo()
         return
     place.empty()
     try:

@@ -8,13 +8,13 @@ from dashboard import loaders, session
 from dashboard.components.empty_ticket import show_empty_ticket
 from dashboard.components.metric_row import ShownNumber, show_metric_row
 from dashboard.components.navigation import show_link
+from dashboard.components.pair_findings import show_pair_findings
 from dashboard.components.pair_header import load_shown_comparison
 from dashboard.components.pair_picker import show_pair_picker
 from dashboard.components.picture import show_picture
 from dashboard.figures import statistic_histogram_figure, summarise_pair, summarise_result
 from dashboard.loaders import Comparison, SelectedTicket
 from dashboard.wording import (
-    TIED_DEFAULT,
     escape_markdown,
     format_code,
     format_count,
@@ -39,7 +39,7 @@ def render() -> None:
         return
     selection = loaders.load_selection(comparison, session.get_choice().alpha)
     _show_numbers(comparison, selection)
-    _explain_changes(comparison)
+    show_pair_findings(comparison)
     show_empty_ticket(comparison, selection)
     _show_overview(comparison, selection)
     _show_details(comparison)
@@ -72,33 +72,6 @@ def _show_numbers(comparison: Comparison, selection: SelectedTicket) -> None:
             ),
         ]
     )
-
-
-def _explain_changes(comparison: Comparison) -> None:
-    result, pair = comparison.result, comparison.pair
-    changed, total = result.changed_count, result.vocabulary_size
-    if changed == 0:
-        st.warning(
-            "**No row differs.** Both sides hold the same embedding rows, so there is nothing to find. Either the "
-            "same checkpoint was given twice, or the tuning left the embeddings alone (as LoRA on the attention "
-            "layers does). Choose an after checkpoint whose embeddings were tuned."
-        )
-    elif changed == total:
-        reason = (
-            "That is what tied models do: the input embedding is also the output layer, and training the output "
-            "moves every row a little."
-            if pair.tied
-            else "Full fine-tuning with weight decay, another numeric type or a rescaled matrix does that."
-        )
-        st.info(
-            f"**Every row changed.** {reason} A changed row alone says little here; judge by D, and compare with "
-            "an after checkpoint where only the embeddings were tuned, with the output layer kept apart."
-        )
-    if pair.tied:
-        st.info(
-            "**This model is tied**: one matrix serves as input embedding and as output layer. Training it moves "
-            f"every row a little through the output. {TIED_DEFAULT}"
-        )
 
 
 def _show_overview(comparison: Comparison, selection: SelectedTicket) -> None:
