@@ -35,6 +35,7 @@ def _render(name: str) -> None:
 
 
 st.set_page_config(page_title="KS-Lottery", page_icon="🎟️", layout="wide")
+st.html(Path(__file__).with_name("style.css"))
 
 _pages = {
     name: st.Page(partial(_render, name), title=title, icon=icon, url_path=name, default=name == "pair")

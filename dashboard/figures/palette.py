@@ -24,6 +24,7 @@ def style_figure(figure: go.Figure, *, x_title: str, y_title: str, height: int =
         margin={"l": 64, "r": 24, "t": 48, "b": 56},
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "xanchor": "left", "x": 0},
         hovermode="closest",
+        modebar={"orientation": "v"},  # lying down it covers the legend
         **layout,
     )
     figure.update_xaxes(title_text=x_title, gridcolor=GRID, zeroline=False)
