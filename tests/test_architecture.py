@@ -19,7 +19,7 @@ CORE_ORDER = [
     {"tuning", "evaluation", "certification"},
     {"scans"},
     {"tickets"},
-    {"ks"},
+    {"ks", "neighbours"},
     {"checkpoints", "corpora"},
     {"records", "progress"},
     {"errors"},
