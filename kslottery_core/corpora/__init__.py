@@ -5,6 +5,7 @@ from kslottery_core.corpora.formats import FORMATS
 from kslottery_core.corpora.json_text import ALPACA_PROMPT
 from kslottery_core.corpora.languages import match_language
 from kslottery_core.corpora.leaks import NEAR_THRESHOLD, Leak, LeakReport, count_leaks, find_leaks
+from kslottery_core.corpora.occurrences import Occurrence, TokenOccurrences, find_token_occurrences
 from kslottery_core.corpora.pairs import Corpus, CorpusCounts, Rejection, SentencePair, normalise_text
 from kslottery_core.corpora.preview import CorpusPreview, preview_corpus
 from kslottery_core.corpora.prompts import (
@@ -33,13 +34,16 @@ __all__ = [
     "CorpusSpec",
     "Leak",
     "LeakReport",
+    "Occurrence",
     "Rejection",
     "SentencePair",
+    "TokenOccurrences",
     "check_prompt",
     "count_leaks",
     "count_tokens",
     "fill_prompt",
     "find_leaks",
+    "find_token_occurrences",
     "hash_prompt",
     "list_prompt_tokens",
     "list_splits",
