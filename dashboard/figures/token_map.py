@@ -1,0 +1,185 @@
+"""The map of all tokens as a picture of its own: their number by place, and the winners as points."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plotly.graph_objects as go
+
+from dashboard.figures.palette import GRID, NEUTRAL, WINNER, style_figure
+from dashboard.wording import MAP_AXIS_NAMES, MAP_AXIS_TITLES, MAP_LOG, format_count, format_number
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_COLUMNS, _LINES = 96, 56
+_WHOLE = ("frequency", "rank", "token_id")
+
+
+@dataclass(frozen=True, eq=False)
+class TokenMapSummary:
+    """Tokens counted by where they lie, of `drawn` in all; each winner beside that as a point of its own.
+
+    Places are values, or their logarithm to base 10 where `log_x`, and there 0 stands at `zero_place`. `density`
+    (m, n) int64 counts every token, winners too, between `y_edges` (m + 1,) and `x_edges` (n + 1,); `unplaced` tokens
+    have no value to be placed by. `winner_values` (w, 2) are the winners' values, `winner_places` (w, 2) their places.
+    """
+
+    x: str
+    y: str
+    log_x: bool
+    drawn: int
+    unplaced: int
+    zero_place: float | None
+    x_edges: np.ndarray
+    y_edges: np.ndarray
+    density: np.ndarray
+    winner_ids: tuple[int, ...]
+    winner_labels: tuple[str, ...]
+    winner_values: np.ndarray
+    winner_places: np.ndarray
+
+
+def summarise_token_map(
+    table: pd.DataFrame,
+    counts: np.ndarray | None = None,
+    *,
+    x: str = "frequency",
+    y: str = "statistic",
+    log_x: bool = True,
+) -> TokenMapSummary:
+    """Count the rows of a token table with a column `winner`, in the order of D, by their place.
+
+    `counts` (V,) are occurrences by token id; without them x "frequency" becomes the L2 shift. The table's index is
+    the place in the order of D of all tokens, counted from 0.
+    """
+    across = x if x != "frequency" or counts is not None else "l2_shift"
+    log_x = log_x and across in MAP_LOG
+    x_values, y_values = _read_values(table, across, counts), _read_values(table, y, counts)
+    x_places, zero_place = _place_logarithms(x_values) if log_x else (x_values, None)
+    placed = np.isfinite(x_places) & np.isfinite(y_values)
+    x_edges, y_edges = _spread_edges(x_places[placed], _COLUMNS), _spread_edges(y_values[placed], _LINES)
+    density, _, _ = np.histogram2d(y_values[placed], x_places[placed], bins=(y_edges, x_edges))
+    wins = table["winner"].to_numpy(dtype=bool) & placed
+    return TokenMapSummary(
+        x=across,
+        y=y,
+        log_x=log_x,
+        drawn=len(table),
+        unplaced=int(len(table) - placed.sum()),
+        zero_place=zero_place,
+        x_edges=x_edges,
+        y_edges=y_edges,
+        density=density.astype(np.int64),
+        winner_ids=tuple(int(token_id) for token_id in table["token_id"].to_numpy()[wins]),
+        winner_labels=tuple(str(label) for label in table["token"].to_numpy()[wins]),
+        winner_values=np.stack([x_values[wins], y_values[wins]], axis=1),
+        winner_places=np.stack([x_places[wins], y_values[wins]], axis=1),
+    )
+
+
+def _read_values(table: pd.DataFrame, name: str, counts: np.ndarray | None) -> np.ndarray:
+    if name == "frequency" and counts is not None:
+        return counts[table["token_id"].to_numpy()].astype(np.float64)
+    if name == "rank":
+        return table.index.to_numpy(dtype=np.float64) + 1
+    return table[name].to_numpy(dtype=np.float64)
+
+
+def _place_logarithms(values: np.ndarray) -> tuple[np.ndarray, float | None]:
+    """Logarithms to base 10, with a place of its own for 0, left of the least of them."""
+    places = np.full(len(values), np.nan)
+    positive = values > 0
+    places[positive] = np.log10(values[positive])
+    if not (values == 0).any():
+        return places, None
+    least, most = (places[positive].min(), places[positive].max()) if positive.any() else (0.0, 0.0)
+    zero_place = float(least - max(0.08 * (most - least), 0.15))
+    places[values == 0] = zero_place
+    return places, zero_place
+
+
+def _spread_edges(places: np.ndarray, bins: int) -> np.ndarray:
+    low, high = (places.min(), places.max()) if len(places) else (0.0, 1.0)
+    margin = 0.02 * (high - low) or 0.5
+    return np.linspace(low - margin, high + margin, bins + 1)
+
+
+def token_map_figure(summary: TokenMapSummary) -> go.Figure:
+    """Shading for the number of tokens (log scale), winners as points on top."""
+    figure = go.Figure()
+    most = max(int(summary.density.max()), 1)
+    # A power close to the largest number would stand in its way.
+    powers = [*(10**power for power in range(len(str(most))) if 2 * 10**power <= most), most]
+    amounts = summary.density.astype(np.float64)
+    figure.add_heatmap(
+        x=(summary.x_edges[:-1] + summary.x_edges[1:]) / 2,
+        y=(summary.y_edges[:-1] + summary.y_edges[1:]) / 2,
+        z=np.log10(np.where(amounts > 0, amounts, np.nan)),
+        zmin=0,
+        zmax=max(np.log10(most), 0.1),
+        customdata=summary.density,
+        colorscale=[[0, _make_transparent(0.25)], [1, _make_transparent(1)]],
+        colorbar={
+            "title": {"text": "Tokens in a spot<br>(log scale)"},
+            "tickvals": np.log10(powers).tolist(),
+            "ticktext": [format_count(power) for power in powers],
+        },
+        hoverongaps=False,
+        hovertemplate="%{customdata:,} tokens in this spot<extra></extra>",
+        name="All tokens",
+    )
+    names = [html.escape(label) for label in summary.winner_labels]
+    figure.add_scatter(
+        x=summary.winner_places[:, 0],
+        y=summary.winner_places[:, 1],
+        customdata=list(zip(names, summary.winner_ids, *_write_values(summary), strict=True)),
+        mode="markers",
+        marker={"color": WINNER, "size": 8, "line": {"width": 1, "color": "white"}},
+        name=f"Winners: {len(names):,}",
+        showlegend=True,
+        hovertemplate=(
+            f"<b>%{{customdata[0]}}</b> (id %{{customdata[1]}})<br>{MAP_AXIS_NAMES[summary.x]} %{{customdata[2]}}"
+            f"<br>{MAP_AXIS_NAMES[summary.y]} %{{customdata[3]}}<extra></extra>"
+        ),
+    )
+    title = MAP_AXIS_TITLES[summary.x] + (" (log scale)" if summary.log_x else "")
+    style_figure(figure, x_title=title, y_title=MAP_AXIS_TITLES[summary.y], height=460)
+    if summary.log_x:
+        _write_logarithms(figure, summary)
+    if summary.y == "rank":
+        figure.update_yaxes(autorange="reversed")
+    return figure
+
+
+def _write_values(summary: TokenMapSummary) -> tuple[list[str], list[str]]:
+    across, up = summary.winner_values.T
+    return (
+        [_write_value(summary.x, value) for value in across],
+        [_write_value(summary.y, value) for value in up],
+    )
+
+
+def _write_value(name: str, value: float) -> str:
+    return format_count(round(value)) if name in _WHOLE else format_number(value, 4)
+
+
+def _write_logarithms(figure: go.Figure, summary: TokenMapSummary) -> None:
+    """Ticks with the values themselves, and a dashed line between 0 and the rest."""
+    low, high = summary.x_edges[0], summary.x_edges[-1]
+    if summary.zero_place is not None:
+        low = summary.zero_place + 0.075
+    powers = range(int(np.ceil(low)), int(np.floor(high)) + 1)
+    ticks = [(float(power), _write_value(summary.x, 10.0**power)) for power in powers]
+    if summary.zero_place is not None:
+        ticks.insert(0, (summary.zero_place, "0"))
+        figure.add_vline(x=low, line={"color": GRID, "width": 1, "dash": "dash"})
+    figure.update_xaxes(tickvals=[place for place, _ in ticks], ticktext=[text for _, text in ticks])
+
+
+def _make_transparent(opacity: float) -> str:
+    red, green, blue = (int(NEUTRAL[start : start + 2], 16) for start in (1, 3, 5))
+    return f"rgba({red}, {green}, {blue}, {opacity:g})"

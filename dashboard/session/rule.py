@@ -1,0 +1,20 @@
+"""The rule that chooses the pair's ticket, in words: every page says the same. Knows no Streamlit."""
+
+from __future__ import annotations
+
+from dashboard.loaders import AlphaChoice
+from dashboard.wording import CORRECTION_NAMES, format_level
+
+
+def describe_rule(alpha: AlphaChoice) -> str:
+    """The rule as a noun: "α = 0.05, Bonferroni" or "the 18 tokens of largest D". Plain text."""
+    if alpha.top_k is not None:
+        return "the token of largest D" if alpha.top_k == 1 else f"the {alpha.top_k:,} tokens of largest D"
+    extras = [] if alpha.correction == "none" else [CORRECTION_NAMES[alpha.correction]]
+    extras += ["the paper's threshold"] if alpha.p_value_method == "asymptotic" else []
+    return ", ".join([f"α = {format_level(alpha.significance_level)}", *extras])
+
+
+def describe_place(alpha: AlphaChoice) -> str:
+    """How the ticket is chosen, after a noun: "(18 tokens) at α = 0.05" or "(18 tokens) by the largest D"."""
+    return "by the largest D" if alpha.top_k is not None else f"at α = {format_level(alpha.significance_level)}"

@@ -1,0 +1,210 @@
+"""The dial in a real browser: its numbers are Python's at every stop, and what it is left at holds everywhere."""
+
+import numpy as np
+import pytest
+
+from kslottery_core.checkpoints import open_pair
+from kslottery_core.demo import DEMO_PATH
+from kslottery_core.ks import compute_pair_ks, format_statistic
+from kslottery_core.tickets import compute_least_count, compute_ticket_curve, compute_ticket_mask, select_top_k_ticket
+
+LISTEN = """() => {
+    window.thresholds = [];
+    window.addEventListener("kslottery:threshold", (event) => window.thresholds.push(event.detail));
+}"""
+
+# Every stop from the lowest on, as the page itself tells them; too quick for any of them to be sent.
+WALK = """async (handle) => {
+    const press = (key) => handle.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+    const parts = [...handle.getRootNode().querySelectorAll("[data-part]")];
+    const read = () => Object.fromEntries(parts.map((part) => [part.dataset.part, part.textContent]));
+    const last = Number(handle.getAttribute("aria-valuemax"));
+    const [found, listened] = [[], []];
+    window.addEventListener("kslottery:threshold", (event) => listened.push(event.detail));
+    press("End");
+    press("Home");
+    for (let stop = Number(handle.getAttribute("aria-valuemin")); ; stop++) {
+        const { leastCount, size } = listened[listened.length - 1];
+        found.push({ words: handle.getAttribute("aria-valuetext"), leastCount, size, parts: read() });
+        if (Number(handle.getAttribute("aria-valuenow")) !== stop) throw new Error(`stop ${stop} is another one`);
+        if (stop === last) return found;
+        press("ArrowRight");
+    }
+}"""
+
+
+@pytest.fixture(scope="module")
+def result():
+    return compute_pair_ks(open_pair(DEMO_PATH / "before", DEMO_PATH / "after"), device="cpu")
+
+
+def read_metric(page, label):
+    return page.get_by_test_id("stMetric").filter(has_text=label).get_by_test_id("stMetricValue").inner_text()
+
+
+def wait_for_metric(page, label, value):
+    metric = page.get_by_test_id("stMetric").filter(has_text=label).get_by_test_id("stMetricValue")
+    metric.filter(has_text=value).wait_for()
+    assert metric.inner_text() == value
+
+
+def wait_for_answer(page, address):
+    """The address has changed since `address`, and nothing on the page is being computed."""
+    page.wait_for_function("address => location.href !== address", arg=address)
+    page.wait_for_function(
+        "document.querySelector('[data-testid=\"stApp\"]')?.getAttribute('data-test-script-state') === 'notRunning'"
+    )
+
+
+def open_dial(page, server, query=""):
+    page.goto(f"{server.address}/alpha{query}")
+    handle = page.get_by_role("slider")
+    handle.wait_for()
+    page.get_by_test_id("stMetric").first.wait_for()
+    return handle
+
+
+def read_level(words):
+    return float(words.split(" = ")[1].split(":")[0])
+
+
+@pytest.mark.parametrize("correction", ["none", "bonferroni", "holm", "bh"])
+@pytest.mark.parametrize("method", ["exact", "asymptotic"])
+def test_every_stop_has_an_effect_and_the_numbers_that_python_finds(shared_server, page, result, correction, method):
+    handle = open_dial(page, shared_server, f"?correction={correction}&p={method}")
+    found = handle.evaluate(WALK)
+    curve = compute_ticket_curve(result, correction, method)
+    reachable = (curve.significance_levels > 1e-12) & (curve.significance_levels <= 0.999)
+    sizes = [stop["size"] for stop in found]
+    assert sizes == [curve.get_size(1e-12), *curve.sizes[reachable].tolist()]
+    assert np.all(np.diff(sizes) > 0)
+    for stop in found:
+        level = read_level(stop["words"])
+        assert stop["size"] == compute_ticket_mask(result, level, correction, method).sum()
+        least = compute_least_count(result, level, correction, method)
+        assert stop["leastCount"] == least
+        assert stop["parts"]["size"].startswith(f"{stop['size']:,} token")
+        assert stop["parts"]["cost"].startswith(f"{stop['size'] * result.width:,} parameters")
+        expected = (
+            "never" if least is None else f"D = {format_statistic(least / result.width)} ({least} of {result.width})"
+        )
+        assert expected in stop["parts"]["from"]
+
+
+def test_every_number_of_tokens_is_a_stop_and_ties_are_told(shared_server, page, result):
+    found = open_dial(page, shared_server, "?top=4").evaluate(WALK)
+    ranked = np.sort(result.counts)[::-1]
+    moved = int((ranked > 0).sum())
+    assert [stop["size"] for stop in found] == list(range(1, moved + 1))
+    assert [stop["leastCount"] for stop in found] == ranked[:moved].tolist()
+    for stop in (found[0], found[1], found[20], found[-1]):
+        tied = int((ranked == stop["leastCount"]).sum())
+        taken = stop["size"] - int((ranked > stop["leastCount"]).sum())
+        assert (f"the {taken:,} of them with the larger L2 shift" in stop["parts"]["words"]) == (taken < tied)
+        assert select_top_k_ticket(result, stop["size"]).least_count == stop["leastCount"]
+
+
+def test_dragging_tells_the_window_at_once_and_python_on_release(shared_server, page):
+    handle = open_dial(page, shared_server)
+    page.evaluate(LISTEN)
+    before, address = read_metric(page, "Tokens in the ticket"), page.url
+    box = page.get_by_role("slider").locator(".grip").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 60, y, steps=4)
+    page.mouse.move(x + 22, y, steps=8)
+    told = page.evaluate("window.thresholds")
+    dragged = told[-1]
+    assert len({stop["size"] for stop in told}) >= 3
+    assert set(dragged) == {"leastCount", "size", "label"}
+    assert (read_metric(page, "Tokens in the ticket"), page.url) == (before, address)
+    assert f"{dragged['size']} tokens" in handle.get_attribute("aria-valuetext")
+    page.mouse.up()
+    wait_for_answer(page, address)
+    wait_for_metric(page, "Tokens in the ticket", str(dragged["size"]))
+    assert page.get_by_label("α as a number").input_value() == dragged["label"].removeprefix("α = ")
+    page.get_by_text("Since α = 0.05", exact=True).wait_for()
+    assert f"{dragged['size']} tokens" in handle.get_attribute("aria-valuetext")
+    page.get_by_role("link", name="Pair", exact=True).click()
+    wait_for_metric(page, "Winning tokens", str(dragged["size"]))
+
+
+def test_escape_gives_a_drag_up(shared_server, page):
+    handle = open_dial(page, shared_server)
+    words, box = handle.get_attribute("aria-valuetext"), handle.locator(".grip").bounding_box()
+    page.mouse.move(box["x"] + 10, box["y"] + 10)
+    page.mouse.down()
+    page.mouse.move(box["x"] - 200, box["y"] + 10, steps=3)
+    assert handle.get_attribute("aria-valuetext") != words
+    page.keyboard.press("Escape")
+    page.mouse.up()
+    assert handle.get_attribute("aria-valuetext") == words
+    assert "alpha=" not in page.url
+
+
+def test_keys_move_the_dial_and_are_sent_once_when_they_rest(shared_server, page, result):
+    handle = open_dial(page, shared_server)
+    address, curve = page.url, compute_ticket_curve(result)
+    handle.focus()
+    for key in ("Home", "ArrowRight", "ArrowUp", "PageUp", "ArrowLeft"):
+        page.keyboard.press(key)
+    words = handle.get_attribute("aria-valuetext")
+    wait_for_answer(page, address)
+    size = curve.get_size(read_level(words))
+    wait_for_metric(page, "Tokens in the ticket", str(size))
+    page.get_by_text("Since α = 0.05", exact=True).wait_for()  # nothing was sent on the way
+    assert handle.evaluate("handle => handle.getRootNode().activeElement === handle")
+    address = page.url
+    page.keyboard.press("End")
+    wait_for_answer(page, address)
+    wait_for_metric(page, "Tokens in the ticket", str(curve.get_size(0.999)))
+
+
+def test_what_is_typed_moves_the_handle_and_a_wrong_number_does_not(shared_server, page):
+    handle = open_dial(page, shared_server)
+    field, address = page.get_by_label("α as a number"), page.url
+    field.fill("0,3")
+    field.press("Enter")
+    wait_for_answer(page, address)
+    assert handle.get_attribute("aria-valuetext").startswith("α = 0.3: ")
+    size = handle.get_attribute("aria-valuetext").removeprefix("α = 0.3: ").removesuffix(" tokens")
+    wait_for_metric(page, "Tokens in the ticket", size)
+    field.fill("three")
+    field.press("Enter")
+    page.get_by_text("found 'three'; α stays at 0.3").wait_for()
+    assert handle.get_attribute("aria-valuetext").startswith("α = 0.3: ")
+
+
+def test_a_number_of_tokens_is_dragged_like_alpha(shared_server, page):
+    handle = open_dial(page, shared_server)
+    size, address = read_metric(page, "Tokens in the ticket"), page.url
+    page.get_by_text("By number of tokens").click()
+    wait_for_answer(page, address)
+    page.get_by_label("Number of tokens", exact=True).first.wait_for()
+    assert handle.get_attribute("aria-valuetext").startswith(f"{size} tokens")
+    address, box = page.url, handle.locator(".grip").bounding_box()
+    page.mouse.move(box["x"] + 10, box["y"] + 10)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 110, box["y"] + 10, steps=5)
+    chosen = int(handle.get_attribute("aria-valuenow"))
+    page.mouse.up()
+    assert chosen > int(size)
+    wait_for_answer(page, address)
+    assert f"top={chosen}" in page.url
+    wait_for_metric(page, "Tokens in the ticket", str(chosen))
+    page.get_by_text(f"the {chosen} tokens of largest D").first.wait_for()
+
+
+@pytest.mark.parametrize(("label", "start"), [("SVG", b"<svg"), ("PNG", b"\x89PNG")])
+def test_the_dial_is_saved_as_a_picture(shared_server, page, tmp_path, label, start):
+    open_dial(page, shared_server)
+    with page.expect_download() as download:
+        page.get_by_role("button", name=f"Save the picture as {label}: ticket size").click()
+    assert download.value.suggested_filename == f"ticket-size.{label.lower()}"
+    download.value.save_as(tmp_path / "picture")
+    content = (tmp_path / "picture").read_bytes()
+    assert content.startswith(start)
+    if label == "SVG":
+        assert "wins from D = 0.1719" in content.decode()
+        assert "var(--" not in content.decode()
