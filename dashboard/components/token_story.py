@@ -1,60 +1,104 @@
-"""One token in full: its numbers, its distribution functions with the largest gap, its histogram."""
+"""The stories of the picked tokens: which part of them is open, all of them in one picture, then each on its own."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 import streamlit as st
 
-from dashboard import loaders
-from dashboard.figures import row_histogram_figure, summarise_row_histogram, token_cdf_figure
+from dashboard import session
+from dashboard.components.token_coordinates import show_token_coordinates
+from dashboard.components.token_neighbours import find_neighbours, show_token_neighbours
+from dashboard.components.token_occurrences import find_occurrences, show_token_occurrences
+from dashboard.components.token_overlay import show_token_overlay
+from dashboard.components.token_table import clear_picked_tokens
+from dashboard.components.token_tickets import find_tickets, show_token_tickets
+from dashboard.components.token_values import show_token_values
 from dashboard.loaders import Comparison, SelectedTicket
-from dashboard.wording import KIND_NAMES, format_name, format_number, format_token
-from kslottery_core.ks import format_statistic
+from dashboard.session import STORY_PARTS
+from dashboard.wording import KIND_NAMES, escape_markdown, format_name, format_noun, format_token
+from kslottery_core.errors import KSLotteryError
+
+_MOST_STORIES = 6
+
+ShowToken = Callable[[int], None]
 
 
-def show_token_story(comparison: Comparison, selection: SelectedTicket, token_id: int) -> None:
-    """Show everything that is known about one token of the pair. Raises KSLotteryError when its rows cannot be read."""
-    result, pair = comparison.result, comparison.pair
-    gap = loaders.load_cdf_gap(comparison, token_id)
-    rows = loaders.load_token_rows(comparison, token_id)
-    token = pair.tokens[token_id]
-    wins = bool(selection.winners[token_id])
-    with st.container(border=True):
-        title, badge = st.columns([6, 1], vertical_alignment="center")
-        kind = format_name(KIND_NAMES, pair.token_kinds[token_id]).lower()
-        title.markdown(f"#### {format_token(token)} :gray[token {token_id:,}, {kind}]")
-        if wins:
-            badge.badge("Winner", icon=":material/star:", color="green")
-        else:
-            badge.badge("Not a winner", color="gray")
-        numbers = (
-            ("D", format_statistic(gap.statistic), f"{gap.count:,} of {gap.width:,} coordinates"),
-            (
-                "p-value",
-                format_number(float(result.p_values[token_id])),
-                "Exact, but not calibrated: the rows are paired",
-            ),
-            ("L2 shift", format_number(float(result.l2_shift[token_id])), "Distance between the rows"),
-            ("Cosine", format_number(float(result.cosine[token_id]), 4), "Of the angle between the rows"),
-            ("Mean shift", format_number(float(result.mean_shift[token_id])), "Mean after minus mean before"),
-            (
-                "Spread ratio",
-                format_number(float(result.spread_ratio[token_id]), 4),
-                "Spread after divided by spread before",
-            ),
+def show_token_stories(comparison: Comparison, selection: SelectedTicket) -> None:
+    """Show the picked tokens, or how to pick some. What is wrong with one of them is told in its own card."""
+    picked = session.get_choice().token_ids
+    absent = [token_id for token_id in picked if token_id >= comparison.result.vocabulary_size]
+    if absent:
+        st.warning(
+            f"Token {absent[0]:,} is not in this pair; its ids end at {comparison.result.vocabulary_size - 1:,}."
         )
-        for column, (label, value, explanation) in zip(st.columns(len(numbers)), numbers, strict=True):
-            column.metric(label, value, help=explanation)
-        if gap.count == 0 and not result.changed[token_id]:
-            st.caption("This row did not change, so both curves are the same.")
-        left, right = st.columns(2)
-        left.plotly_chart(
-            token_cdf_figure(gap),
-            key=f"token_cdf_{token_id}",
-            alt=f"Distribution functions of token {token_id} before and after, "
-            f"largest gap {format_statistic(gap.statistic)}",
-        )
-        right.plotly_chart(
-            row_histogram_figure(summarise_row_histogram(*rows)),
-            key=f"token_histogram_{token_id}",
-            alt=f"Histogram of the values of token {token_id} before and after",
-        )
+        session.set_tokens([token_id for token_id in picked if token_id not in absent])
+    present = [token_id for token_id in picked if token_id not in absent]
+    if not present:
+        st.info("Tick one or several rows of the table to see how the values of their embeddings moved.")
+        return
+    heading, clear = st.columns([5, 1], vertical_alignment="bottom")
+    heading.subheader(f"{format_noun(len(present), 'token')} picked")
+    clear.button("Clear", on_click=clear_picked_tokens, icon=":material/close:", key="clear_tokens")
+    part = _choose_part()
+    if part in ("values", "coordinates") and len(present) > 1:
+        try:
+            show_token_overlay(comparison, selection, present)
+        except KSLotteryError as problem:
+            st.error(escape_markdown(str(problem)))
+    shown = present[:_MOST_STORIES]
+    if len(present) > len(shown):
+        st.caption(f"The first {_MOST_STORIES} of them are shown in full.")
+    try:
+        show_token = _prepare(part, comparison, selection, shown)
+    except KSLotteryError as problem:
+        st.error(escape_markdown(str(problem)))
+        return
+    if show_token is None:
+        return
+    for token_id in shown:
+        with st.container(border=True):
+            _show_title(comparison, selection, token_id)
+            try:
+                show_token(token_id)
+            except KSLotteryError as problem:
+                st.error(escape_markdown(str(problem)))
+
+
+def _choose_part() -> str:
+    st.session_state["story_part"] = session.get_choice().story.part
+    return st.segmented_control(
+        "Part of the story",
+        list(STORY_PARTS),
+        format_func=STORY_PARTS.__getitem__,
+        key="story_part",
+        wrap=True,
+        required=True,
+        on_change=lambda: session.set_story_view(part=st.session_state["story_part"]),
+    )
+
+
+def _prepare(part: str, comparison: Comparison, selection: SelectedTicket, shown: Sequence[int]) -> ShowToken | None:
+    """Find what a part needs for all shown tokens at once; returns what draws one of them, None where nothing can be.
+
+    Raises KSLotteryError.
+    """
+    if part == "neighbours":
+        return partial(show_token_neighbours, comparison, find_neighbours(comparison, shown))
+    if part == "text":
+        found = find_occurrences(comparison, shown)
+        return None if found is None else partial(show_token_occurrences, found)
+    if part == "tickets":
+        return partial(show_token_tickets, comparison, selection, find_tickets(comparison, selection))
+    return partial(show_token_coordinates if part == "coordinates" else show_token_values, comparison)
+
+
+def _show_title(comparison: Comparison, selection: SelectedTicket, token_id: int) -> None:
+    title, badge = st.columns([6, 1], vertical_alignment="center")
+    kind = format_name(KIND_NAMES, comparison.pair.token_kinds[token_id]).lower()
+    title.markdown(f"#### {format_token(comparison.pair.tokens[token_id])} :gray[token {token_id:,}, {kind}]")
+    if selection.winners[token_id]:
+        badge.badge("Winner", icon=":material/star:", color="green")
+    else:
+        badge.badge("Not a winner", color="gray")

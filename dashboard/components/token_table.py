@@ -1,24 +1,27 @@
-"""The table of every token: search, filters, and picking rows."""
+"""The table of every token, sorted and paged here since browsers are slow with a hundred thousand rows; and picking."""
 
 from __future__ import annotations
 
 import hashlib
-import re
-from dataclasses import replace
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from dashboard import session
-from dashboard.session import SEARCH_MODES, TokenFilter
-from dashboard.wording import KIND_NAMES, format_name, format_noun, shorten
+from dashboard.components.csv_file import build_csv
+from dashboard.components.token_filter import clear_token_filter
+from dashboard.session import TokenFilter, TokenOrder
+from dashboard.wording import KIND_NAMES, ORDER_NAMES, SCRIPT_NAMES, format_name, format_noun
 
 COLUMNS = {
     "token_id": "Id",
     "token": "Token",
     "kind": "Kind",
+    "script": "Script",
     "winner": "Winner",
+    "frequency": "Frequency",
     "statistic": "D",
     "count": "k",
     "p_value": "p",
@@ -27,117 +30,108 @@ COLUMNS = {
     "mean_shift": "Mean shift",
     "changed": "Changed",
 }
+PAGE_ROWS = 5000
+"""Rows that the browser is sent at a time; more would make every answer slower, and nobody scrolls further."""
 
 _TABLE_HEIGHT = 420
-_LONGEST_RANGE = 1_000_000
-_WIDGETS = {
-    "search": "token_search",
-    "mode": "token_search_mode",
-    "kinds": "token_kinds",
-    "winners_only": "token_winners_only",
-    "changed_only": "token_changed_only",
-}
+_GENERATION = "kslottery.token_table_generation"
+_DIRECTIONS = {False: "Largest first", True: "Smallest first"}
 
 
-class TokenFilterError(ValueError):
-    """The search cannot be understood; the message is for the person."""
+def sort_tokens(table: pd.DataFrame, order: TokenOrder) -> np.ndarray:
+    """Positions of the rows in the wanted order, (rows,); equal values keep the table's order, largest D first.
 
-
-def filter_tokens(table: pd.DataFrame, wanted: TokenFilter) -> pd.DataFrame:
-    """The rows of the token table that pass. Raises TokenFilterError for a bad regular expression or id."""
-    keep = np.ones(len(table), dtype=bool)
-    search = wanted.search
-    if search.strip() and wanted.mode == "id":
-        keep &= table["token_id"].isin(_read_ids(search)).to_numpy()
-    elif search.strip() and wanted.mode == "pattern":
-        try:
-            pattern = re.compile(search)
-        except (re.error, OverflowError, RecursionError) as problem:
-            reason = problem.msg if isinstance(problem, re.error) else "it is too large"
-            place = f" at character {problem.pos + 1}" if isinstance(problem, re.error) and problem.pos else ""
-            raise TokenFilterError(
-                f"{shorten(search)!r} is no regular expression: {reason}{place}. To search for the signs themselves, "
-                "choose Text."
-            ) from None
-        keep &= np.fromiter((pattern.search(token) is not None for token in table["token"]), bool, len(table))
-    elif search.strip():
-        # A space typed by hand means the leading-space sign that labels show.
-        needle = search.strip("\n").replace(" ", "␣").casefold()
-        keep &= np.fromiter((needle in token.casefold() for token in table["token"]), bool, len(table))
-    if wanted.winners_only:
-        keep &= table["winner"].to_numpy()
-    if wanted.changed_only:
-        keep &= table["changed"].to_numpy()
-    if wanted.kinds:
-        keep &= table["kind"].isin(wanted.kinds).to_numpy()
-    return table[keep]
-
-
-def _read_ids(search: str) -> list[int]:
-    ids = []
-    for part in re.split(r"[\s,;]+", search.strip()):
-        low, dash, high = part.partition("-")
-        first, last = session.read_token_id(low), session.read_token_id(high if dash else low)
-        if first is None or last is None:
-            raise TokenFilterError(
-                f"{shorten(part)!r} is no token id; expected numbers such as 13, 278 or a range such as 3-20."
-            )
-        ids.extend(range(first, min(last, first + _LONGEST_RANGE) + 1))
-    return ids
-
-
-def show_token_filter(table: pd.DataFrame) -> TokenFilter:
-    """The search field and the filters; each writes the session's choice, so that the address restores them."""
-    wanted = session.get_choice().token_filter
-    present = [kind for kind in KIND_NAMES if (table["kind"] == kind).any()]
-    wanted = replace(wanted, kinds=tuple(kind for kind in wanted.kinds if kind in present))
-    for field_name, key in _WIDGETS.items():
-        value = getattr(wanted, field_name)
-        st.session_state[key] = list(value) if field_name == "kinds" else value
-    search, mode, kinds, switches = st.columns([3, 2, 3, 2], vertical_alignment="bottom")
-    search.text_input(
-        "Search", key=_WIDGETS["search"], placeholder="the, 13, ^␣[A-Z]", type="search", on_change=_take_filter
-    )
-    mode.selectbox(
-        "Search in",
-        list(SEARCH_MODES),
-        format_func=SEARCH_MODES.__getitem__,
-        key=_WIDGETS["mode"],
-        on_change=_take_filter,
-    )
-    kinds.multiselect(
-        "Kinds",
-        present,
-        format_func=lambda kind: format_name(KIND_NAMES, kind),
-        key=_WIDGETS["kinds"],
-        placeholder="All kinds",
-        on_change=_take_filter,
-    )
-    with switches:
-        st.toggle("Winners only", key=_WIDGETS["winners_only"], on_change=_take_filter)
-        st.toggle("Changed only", key=_WIDGETS["changed_only"], on_change=_take_filter)
-    return wanted
-
-
-def _take_filter() -> None:
-    values = {field_name: st.session_state[key] for field_name, key in _WIDGETS.items()}
-    session.set_token_filter(
-        TokenFilter(**{**values, "search": values["search"] or "", "kinds": tuple(values["kinds"])})
-    )
+    Values that are not defined, such as the cosine with a row of zeros, come last both ways.
+    """
+    if order.column not in table or (order.column == "statistic" and not order.rising):
+        return np.arange(len(table))
+    values = table[order.column].reset_index(drop=True)
+    return values.sort_values(ascending=order.rising, kind="stable", na_position="last").index.to_numpy()
 
 
 def build_display(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with the column names and kinds that people read; rows keep their order."""
-    shown = table[list(COLUMNS)].rename(columns=COLUMNS)
-    shown["Kind"] = [format_name(KIND_NAMES, kind) for kind in table["kind"]]
+    """The table with the column names, kinds and scripts that people read; rows keep their order."""
+    shown = table[[column for column in COLUMNS if column in table]].rename(columns=COLUMNS)
+    for column, names in (("Kind", KIND_NAMES), ("Script", SCRIPT_NAMES)):
+        shown[column] = shown[column].cat.rename_categories(lambda name, names=names: format_name(names, name))
     return shown
 
 
 def show_token_table(table: pd.DataFrame, total: int) -> tuple[int, ...]:
-    """Show the rows and return the picked token ids: those ticked here, then picked ones that the filter hides."""
+    """Show the rows, a page of them at a time, and return the picked token ids: ticked ones, then those not shown.
+
+    `total` is V, of which `table` holds what passes the filters.
+    """
+    order = session.get_choice().token_order
+    pages = max(1, -(-len(table) // PAGE_ROWS))
+    page = min(order.page, pages)
+    _show_order(table, order, page, pages, total)
+    if not len(table):
+        st.info("No token passes the search and the filters. Clear the search or open the filters.")
+        return session.get_choice().token_ids
+    rows = sort_tokens(table, order)[(page - 1) * PAGE_ROWS : page * PAGE_ROWS]
+    return _show_rows(table.iloc[rows], order)
+
+
+def _show_order(table: pd.DataFrame, order: TokenOrder, page: int, pages: int, total: int) -> None:
+    words, column, direction, number = st.columns([4, 1.6, 1.6, 1.2], vertical_alignment="bottom")
+    shown = f"{format_noun(len(table), 'token')} of {total:,}"
+    if pages > 1:
+        first, last = (page - 1) * PAGE_ROWS + 1, min(page * PAGE_ROWS, len(table))
+        shown += (
+            f", {first:,} to {last:,} of them on this page. Sort by orders all of them; a click on a column's head "
+            "orders this page only"
+        )
+    with words:
+        st.caption(f"{shown}. Tick rows to see the tokens below.")
+        if session.get_choice().token_filter != TokenFilter():
+            st.button(
+                "Clear the filters",
+                icon=":material/filter_alt_off:",
+                key="token_clear_filter",
+                type="tertiary",
+                on_click=clear_token_filter,
+            )
+    st.session_state["token_sort"], st.session_state["token_direction"] = order.column, order.rising
+    st.session_state["token_page"] = page
+    column.selectbox(
+        "Sort by",
+        [name for name in ORDER_NAMES if name in table or name == order.column],
+        format_func=ORDER_NAMES.__getitem__,
+        key="token_sort",
+        on_change=_take_order,
+    )
+    direction.selectbox(
+        "Direction",
+        list(_DIRECTIONS),
+        format_func=_DIRECTIONS.__getitem__,
+        key="token_direction",
+        on_change=_take_order,
+    )
+    number.number_input(
+        "Page",
+        min_value=1,
+        max_value=pages,
+        step=1,
+        key="token_page",
+        disabled=pages == 1,
+        help=f"Of {pages:,}, {PAGE_ROWS:,} tokens each",
+        on_change=_take_page,
+    )
+
+
+def _take_order() -> None:
+    state = st.session_state
+    session.set_token_order(column=state["token_sort"], rising=state["token_direction"], page=1)
+
+
+def _take_page() -> None:
+    session.set_token_order(page=st.session_state["token_page"] or 1)
+
+
+def _show_rows(table: pd.DataFrame, order: TokenOrder) -> tuple[int, ...]:
     picked = session.get_choice().token_ids
     ids = table["token_id"].to_numpy()
-    st.caption(f"{format_noun(len(table), 'token')} of {total:,} shown. Tick rows to see the tokens below.")
     places = {int(token_id): place for place, token_id in enumerate(ids)} if picked else {}
     # The browser keeps ticks by row number, so rows in another order are another table.
     digest = hashlib.sha256(ids.tobytes()).hexdigest()[:12]
@@ -152,7 +146,7 @@ def show_token_table(table: pd.DataFrame, total: int) -> tuple[int, ...]:
         selection_default={"selection": {"rows": [places[token_id] for token_id in picked if token_id in places]}},
         lazy=False,
         column_config=_make_column_config(),
-        alt="Every token with D, p-value and shifts",
+        alt=f"Tokens with D, p-value and shifts, sorted by {ORDER_NAMES[order.column]}",
     )
     visible = [int(ids[row]) for row in event.selection.rows if row < len(ids)]
     hidden = [token_id for token_id in picked if token_id not in places]
@@ -162,13 +156,34 @@ def show_token_table(table: pd.DataFrame, total: int) -> tuple[int, ...]:
     return chosen
 
 
-_GENERATION = "kslottery.token_table_generation"
-
-
 def clear_picked_tokens() -> None:
-    """Untick every row: the table starts anew under another key."""
-    session.set_tokens(())
+    """Untick every row."""
+    pick_tokens(())
+
+
+def pick_tokens(token_ids: Sequence[int]) -> None:
+    """Choose tokens elsewhere than in the table; its ticks follow, since it starts anew under another key."""
+    session.set_tokens(token_ids)
     st.session_state[_GENERATION] = st.session_state.get(_GENERATION, 0) + 1
+
+
+def show_token_downloads(table: pd.DataFrame, shown: pd.DataFrame) -> None:
+    """Buttons that save every token, and where a filter is on, those that pass it, in the table's order."""
+    parts = [(table, "All tokens as CSV", "tokens.csv", "tokens_csv")]
+    if 0 < len(shown) < len(table):
+        parts.append((shown, "Filtered tokens as CSV", "tokens-filtered.csv", "tokens_filtered_csv"))
+    order = session.get_choice().token_order
+    with st.container(horizontal=True):
+        for rows, label, file_name, key in parts:
+            st.download_button(
+                label,
+                data=lambda rows=rows: build_csv(build_display(rows.iloc[sort_tokens(rows, order)])),
+                file_name=file_name,
+                mime="text/csv",
+                icon=":material/download:",
+                on_click="ignore",
+                key=key,
+            )
 
 
 def _make_column_config() -> dict[str, object]:
@@ -177,7 +192,11 @@ def _make_column_config() -> dict[str, object]:
         "Id": number(format="%d", width=56, help="Token id in the model's vocabulary"),
         "Token": st.column_config.TextColumn(width=110, help="␣ is a space, ↵ a line break, ⇥ a tab"),
         "Kind": st.column_config.TextColumn(width=80),
-        "Winner": st.column_config.CheckboxColumn(width=60, help="Whether the token wins at the present α"),
+        "Script": st.column_config.TextColumn(width=70, help="The writing system of the token's letters"),
+        "Winner": st.column_config.CheckboxColumn(width=60, help="Whether the token is in the present ticket"),
+        "Frequency": number(
+            format="localized", width=76, help="Occurrences in the text that frequencies are counted in"
+        ),
         "D": number(format="%.4f", width=62, help="Largest gap between the two distributions, 0 to 1"),
         "k": number(format="%d", width=50, help="D as a whole number of coordinates: D times the width"),
         "p": number(format="%.3g", width=72, help="Exact p-value; not calibrated: before and after are paired"),

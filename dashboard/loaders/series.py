@@ -16,6 +16,7 @@ import streamlit as st
 
 from dashboard import loaders
 from dashboard.loaders import AlphaChoice, PairChoice
+from dashboard.loaders.kept_results import list_description_folders
 from dashboard.loaders.shelf import ResultShelf
 from kslottery_core.errors import KSLotteryError
 from kslottery_core.progress import OnProgress, ignore_progress
@@ -152,6 +153,7 @@ def _open_series(choice: PairChoice, sources: tuple[str, ...]) -> tuple[Embeddin
         parameter=choice.parameter,
         before_revision=choice.before_revision,
         after_revisions=revisions,
+        description_folders=list_description_folders(loaders.DEMO_PATH),
     )
     return opened, _sign(opened)
 
@@ -178,6 +180,34 @@ def load_series(
     opened, key = _open_series(choice, sources)
     found, cache_problem = _compare(key, opened, progress)
     return SeriesComparison(sources, opened, found, _name_groups(sources, opened.steps), key, cache_problem)
+
+
+def load_kept_series(choice: PairChoice, sources: tuple[str, ...]) -> SeriesComparison | None:
+    """What an earlier comparison of these checkpoints found; None when there was none. Compares nothing.
+
+    Raises KSLotteryError, naming which source it is.
+    """
+    opened, key = _open_series(choice, sources)
+    shelf = _load_shelf()
+    with shelf.get_lock(key):
+        found = shelf.get(key) or _load_kept(key, opened)
+        if found is None:
+            return None
+        shelf.put(key, found)
+    return SeriesComparison(sources, opened, found[0], _name_groups(sources, opened.steps), key, found[1])
+
+
+def find_series(choice: PairChoice, sources: tuple[str, ...]) -> SeriesComparison | None:
+    """What an earlier comparison of the same files found; None where there was none. Compares nothing itself.
+
+    Raises KSLotteryError when a checkpoint cannot be opened.
+    """
+    opened, key = _open_series(choice, sources)
+    kept = _load_shelf().get(key) or _load_kept(key, opened)
+    if kept is None:
+        return None
+    _load_shelf().put(key, kept)
+    return SeriesComparison(sources, opened, kept[0], _name_groups(sources, opened.steps), key, kept[1])
 
 
 @st.cache_resource(show_spinner=False)
@@ -246,3 +276,22 @@ def _select(key: str, alpha: AlphaChoice, _found: KSSeries) -> SeriesSelection:
 def load_series_selection(comparison: SeriesComparison, alpha: AlphaChoice) -> SeriesSelection:
     """The tickets of all checkpoints at this alpha and how far they agree."""
     return _select(comparison.key, alpha, comparison.found)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _mark(key: str, alpha: AlphaChoice, _found: KSSeries) -> np.ndarray:
+    from kslottery_core.tickets import compute_ticket_mask, select_top_k_ticket
+
+    masks = np.zeros((len(_found.results), _found.vocabulary_size), dtype=bool)
+    for mask, result in zip(masks, _found.results, strict=True):
+        if alpha.top_k is not None:
+            ticket = select_top_k_ticket(result, min(alpha.top_k, result.vocabulary_size))
+            mask[list(ticket.token_ids)] = True
+        else:
+            mask[:] = compute_ticket_mask(result, alpha.significance_level, alpha.correction, alpha.p_value_method)
+    return masks
+
+
+def load_series_winners(comparison: SeriesComparison, alpha: AlphaChoice) -> np.ndarray:
+    """Which tokens are in the ticket of each of the A checkpoints by this rule, (A, V) bool."""
+    return _mark(comparison.key, alpha, comparison.found)

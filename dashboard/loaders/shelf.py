@@ -8,13 +8,14 @@ from typing import Generic, TypeVar
 
 Result = TypeVar("Result")
 
-_KEPT_COMPARISONS = 6
+KEPT_COMPARISONS = 6
 
 
 class ResultShelf(Generic[Result]):
     """The last few results, shared by all sessions; what one session computes is not computed by another."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept: int = KEPT_COMPARISONS) -> None:
+        self._kept = kept
         self._results: OrderedDict[str, Result] = OrderedDict()
         self._locks: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
@@ -35,5 +36,5 @@ class ResultShelf(Generic[Result]):
         """Keep a result; the one that was not looked at for longest makes room."""
         with self._guard:
             self._results[key] = result
-            while len(self._results) > _KEPT_COMPARISONS:
+            while len(self._results) > self._kept:
                 self._results.popitem(last=False)

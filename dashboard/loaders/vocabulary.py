@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from dashboard import loaders
+from dashboard.loaders import Comparison
+from dashboard.loaders.kept_results import list_description_folders
 from dashboard.loaders.texts import load_text, sign_text
 from kslottery_core.errors import KSLotteryError
 
@@ -49,7 +52,8 @@ def is_fetched(model: str, revision: str | None) -> bool:
 def _open(model: str, revision: str | None) -> tuple[Vocabulary, EmbeddingMatrix]:
     from kslottery_core.checkpoints import label_tokens, open_embedding
 
-    matrix = open_embedding(model, revision=revision)
+    described = list_description_folders(loaders.DEMO_PATH)
+    matrix = open_embedding(model, revision=revision, description_folders=described)
     size, width = matrix.shape
     labels, _ = label_tokens(matrix.token_strings, matrix.special_token_ids, size)
     return Vocabulary(model, revision, size, width, tuple(labels), matrix.tied, _sign(matrix)), matrix
@@ -71,7 +75,8 @@ def _load_tokenizer(key: str, model: str, revision: str | None) -> Any:
     return load_tokenizer(model, revision=revision)
 
 
-def _get_tokenizer(vocabulary: Vocabulary) -> Any:
+def get_tokenizer(vocabulary: Vocabulary) -> Any:
+    """The model's tokenizer, loaded once. Raises KSLotteryError."""
     return _load_tokenizer(vocabulary.key, vocabulary.model, vocabulary.revision)
 
 
@@ -80,12 +85,27 @@ def _count(key: str, signature: str, spec: CorpusSpec, _vocabulary: Vocabulary) 
     from kslottery_core.corpora import count_tokens
 
     sentences = (side for pair in load_text(spec).pairs for side in (pair.source, pair.target))
-    return count_tokens(_get_tokenizer(_vocabulary), sentences, _vocabulary.size)
+    return count_tokens(get_tokenizer(_vocabulary), sentences, _vocabulary.size)
 
 
 def load_token_counts(vocabulary: Vocabulary, spec: CorpusSpec) -> np.ndarray:
     """Occurrences of every token in both sides of a text, (V,) int64. Raises KSLotteryError."""
     return _count(vocabulary.key, sign_text(spec), spec, vocabulary)
+
+
+def get_pair_vocabulary(comparison: Comparison) -> Vocabulary:
+    """The vocabulary of a pair's before model, whose tokenizer reads the texts; opens nothing anew."""
+    choice, matrix = comparison.choice, comparison.pair.before
+    rows, width = matrix.shape
+    return Vocabulary(
+        choice.before or "", choice.before_revision, rows, width, comparison.pair.tokens, matrix.tied, _sign(matrix)
+    )
+
+
+def load_pair_counts(comparison: Comparison, spec: CorpusSpec) -> np.ndarray:
+    """Occurrences of every token of a pair in both sides of a text, (V,) int64. Raises KSLotteryError."""
+    counts = load_token_counts(get_pair_vocabulary(comparison), spec)
+    return counts[: comparison.pair.vocabulary_size]
 
 
 @st.cache_resource(max_entries=8, show_spinner="Drawing tokens of the same frequency…")
@@ -115,7 +135,7 @@ def list_prompt_token_ids(
     from kslottery_core.corpora import list_prompt_tokens
 
     return list_prompt_tokens(
-        _get_tokenizer(vocabulary), template, source_language=source_language, target_language=target_language
+        get_tokenizer(vocabulary), template, source_language=source_language, target_language=target_language
     )
 
 
@@ -123,7 +143,7 @@ def load_prompt_preview(vocabulary: Vocabulary, pair: SentencePair, spec: Corpus
     """One example as the model reads it in training. Raises KSLotteryError."""
     from kslottery_core.tuning import preview_prompt
 
-    return preview_prompt(_get_tokenizer(vocabulary), pair, spec, template)
+    return preview_prompt(get_tokenizer(vocabulary), pair, spec, template)
 
 
 def name_text(spec: CorpusSpec) -> str:

@@ -15,50 +15,86 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from dashboard.loaders import PairChoice
-from dashboard.session.address import build_address, forget_addressed, read_address, read_level, read_token_id
+from dashboard.session.address import (
+    build_address,
+    forget_addressed,
+    read_address,
+    read_level,
+    read_token_id,
+    read_top_k,
+)
 from dashboard.session.choice import (
     LARGEST_SIGNIFICANCE_LEVEL,
     LEAST_SIGNIFICANCE_LEVEL,
     SEARCH_MODES,
+    STORY_PARTS,
     CertificateView,
     Choice,
+    OverlapView,
+    ReportView,
     ScanView,
     SeriesView,
+    StoryView,
     StudyView,
     TokenFilter,
+    TokenMapView,
+    TokenOrder,
+    TokenText,
 )
+from dashboard.session.report_words import ReportWords
+from dashboard.session.rule import describe_place, describe_rule
 from dashboard.wording import escape_markdown
 
 __all__ = [
     "LARGEST_SIGNIFICANCE_LEVEL",
     "LEAST_SIGNIFICANCE_LEVEL",
     "SEARCH_MODES",
+    "STORY_PARTS",
     "CertificateView",
     "Choice",
+    "OverlapView",
+    "ReportView",
+    "ReportWords",
     "ScanView",
     "SeriesView",
+    "StoryView",
     "StudyView",
     "TokenFilter",
+    "TokenMapView",
+    "TokenOrder",
+    "TokenText",
     "allow_download",
     "build_address",
     "count_restored",
+    "describe_place",
+    "describe_rule",
     "forget_addressed",
     "get_choice",
+    "get_report_words",
     "is_download_allowed",
+    "is_presenting",
     "read_address",
     "read_level",
     "read_token_id",
+    "read_top_k",
     "restore_choice",
     "set_alpha",
     "set_certificate_view",
     "set_compared_runs",
     "set_measure",
+    "set_overlap_view",
     "set_pair",
+    "set_report_view",
+    "set_report_words",
     "set_run",
     "set_scan_view",
     "set_series_view",
+    "set_story_view",
     "set_study_view",
     "set_token_filter",
+    "set_token_map_view",
+    "set_token_order",
+    "set_token_text",
     "set_tokens",
     "write_address",
 ]
@@ -68,6 +104,7 @@ _PAGE = "kslottery.page"
 _PROBLEMS = "kslottery.address_problems"
 _RESTORED = "kslottery.times_restored"
 _DOWNLOADS = "kslottery.allowed_downloads"
+_WORDS = "kslottery.report_words"
 
 
 def get_choice() -> Choice:
@@ -84,8 +121,12 @@ def set_alpha(**changes: Any) -> None:
     """Change parts of the rule (fields of `AlphaChoice`) and remember the rule before the change."""
     choice = get_choice()
     alpha = replace(choice.alpha, **changes)
-    if alpha != choice.alpha:
-        st.session_state[_STATE] = replace(choice, alpha=alpha, previous_alpha=choice.alpha)
+    if alpha == choice.alpha:
+        return
+    # While the ticket goes by a number of tokens, alpha moves other pages' findings and not the ticket.
+    same_ticket = alpha.top_k is not None and alpha.top_k == choice.alpha.top_k
+    previous = choice.previous_alpha if same_ticket else choice.alpha
+    st.session_state[_STATE] = replace(choice, alpha=alpha, previous_alpha=previous)
 
 
 def set_tokens(token_ids: Sequence[int]) -> None:
@@ -104,8 +145,39 @@ def set_compared_runs(run_ids: Sequence[str]) -> None:
 
 
 def set_token_filter(wanted: TokenFilter) -> None:
-    """Choose which tokens the table shows."""
-    st.session_state[_STATE] = replace(get_choice(), token_filter=wanted)
+    """Choose which tokens are shown; the table then starts on its first page."""
+    choice = get_choice()
+    st.session_state[_STATE] = replace(choice, token_filter=wanted, token_order=replace(choice.token_order, page=1))
+
+
+def set_token_order(**changes: Any) -> None:
+    """Change how the table of tokens is sorted, or its page (fields of `TokenOrder`)."""
+    choice = get_choice()
+    st.session_state[_STATE] = replace(choice, token_order=replace(choice.token_order, **changes))
+
+
+def set_overlap_view(**changes: Any) -> None:
+    """Change which sets of tokens are held against each other (fields of `OverlapView`)."""
+    choice = get_choice()
+    st.session_state[_STATE] = replace(choice, overlap=replace(choice.overlap, **changes))
+
+
+def set_token_map_view(**changes: Any) -> None:
+    """Change parts of what the map of all tokens shows (fields of `TokenMapView`)."""
+    choice = get_choice()
+    st.session_state[_STATE] = replace(choice, token_map=replace(choice.token_map, **changes))
+
+
+def set_story_view(**changes: Any) -> None:
+    """Change parts of what the picked tokens' stories show (fields of `StoryView`)."""
+    choice = get_choice()
+    st.session_state[_STATE] = replace(choice, story=replace(choice.story, **changes))
+
+
+def set_token_text(**changes: Any) -> None:
+    """Change parts of the text that frequencies come from (fields of `TokenText`)."""
+    choice = get_choice()
+    st.session_state[_STATE] = replace(choice, token_text=replace(choice.token_text, **changes))
 
 
 def set_measure(measure: str) -> None:
@@ -135,6 +207,27 @@ def set_certificate_view(**changes: Any) -> None:
     """Change parts of what the Certificates page certifies and shows (fields of `CertificateView`)."""
     choice = get_choice()
     st.session_state[_STATE] = replace(choice, certificate=replace(choice.certificate, **changes))
+
+
+def set_report_view(**changes: Any) -> None:
+    """Change parts of what the Report page holds and how it is shown (fields of `ReportView`)."""
+    choice = get_choice()
+    st.session_state[_STATE] = replace(choice, report=replace(choice.report, **changes))
+
+
+def get_report_words() -> ReportWords:
+    """The person's own words in the report. They are too long for an address."""
+    return st.session_state.get(_WORDS, ReportWords())
+
+
+def set_report_words(words: ReportWords) -> None:
+    """Keep the person's words for the session."""
+    st.session_state[_WORDS] = words
+
+
+def is_presenting(page: str) -> bool:
+    """Whether this page is the report, shown slide by slide."""
+    return page == "report" and get_choice().report.presenting
 
 
 def allow_download(wanted: Hashable) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, replace
 from typing import Any
 
@@ -10,13 +11,17 @@ from dashboard.session.certificate_address import build_certificate_address, rea
 from dashboard.session.choice import (
     LARGEST_SIGNIFICANCE_LEVEL,
     LEAST_SIGNIFICANCE_LEVEL,
-    SEARCH_MODES,
     CertificateView,
     Choice,
+    OverlapView,
     ScanView,
     SeriesView,
+    StoryView,
     StudyView,
     TokenFilter,
+    TokenMapView,
+    TokenOrder,
+    TokenText,
 )
 from dashboard.session.page_address import (
     build_scan_address,
@@ -26,16 +31,30 @@ from dashboard.session.page_address import (
     read_series_address,
     read_study_address,
 )
-from dashboard.wording import KIND_NAMES, shorten
+from dashboard.session.report_address import build_report_address, forget_report, read_report_address
+from dashboard.session.story_address import build_story_address, read_story_address
+from dashboard.session.token_address import (
+    build_filter_address,
+    build_order_address,
+    build_overlap_address,
+    build_token_text_address,
+    read_filter_address,
+    read_order_address,
+    read_overlap_address,
+    read_token_text_address,
+)
+from dashboard.session.token_map_address import build_token_map_address, read_token_map_address
+from dashboard.wording import format_level, shorten
 from kslottery_core.ks import P_VALUE_METHODS
 from kslottery_core.tickets import CORRECTIONS
 
 _MOST_ID_DIGITS = 9  # no vocabulary needs more, and Python refuses to read thousands
 _MOST_TOKENS_IN_ADDRESS = 50
+_GROUPED = re.compile(r"\d{1,3}(?:([, ])\d{3})(?:\1\d{3})*")
 
 _ADDRESS_FIELDS = {
     "pair": {name: name.replace("_", "-") for name in (entry.name for entry in fields(PairChoice))},
-    "alpha": {"significance_level": "alpha", "correction": "correction", "p_value_method": "p"},
+    "alpha": {"significance_level": "alpha", "correction": "correction", "p_value_method": "p", "top_k": "top"},
 }
 
 
@@ -52,38 +71,31 @@ def build_address(choice: Choice, page: str) -> dict[str, str]:
         for field_name, parameter in names.items():
             chosen = getattr(value, field_name)
             if chosen not in (None, getattr(default, field_name)):
-                address[parameter] = f"{chosen:.6g}" if isinstance(chosen, float) else str(chosen)
-    if page in ("tokens", "checkpoints") and choice.token_ids:
+                address[parameter] = str(chosen)  # all digits of a float: fewer could be another ticket
+    if page in ("tokens", "checkpoints", "report") and choice.token_ids:
         address["tokens"] = ",".join(str(token_id) for token_id in choice.token_ids[:_MOST_TOKENS_IN_ADDRESS])
     if page == "tokens":
-        address |= _build_filter_address(choice.token_filter)
+        address |= build_filter_address(choice.token_filter) | build_order_address(choice.token_order)
+        address |= build_token_text_address(choice.token_text) | build_overlap_address(choice.overlap)
+        address |= build_token_map_address(choice.token_map)
+        address |= build_story_address(choice.story)
     if page == "layers":
         address |= build_scan_address(choice.scan)
     if page == "checkpoints":
         address |= build_series_address(choice.series)
     if page == "certificates":
         address |= build_certificate_address(choice.certificate)
+    if page == "report":
+        address |= build_report_address(choice)
     if page == "runs" and choice.run_id:
         address["run"] = choice.run_id
-    if page == "compare" and choice.compared_runs:
+    if page in ("compare", "report") and choice.compared_runs:
         address["runs"] = ",".join(choice.compared_runs)
     if page == "studies":
         address |= build_study_address(choice.study)
-    if page in ("compare", "studies") and choice.measure:
+    if page in ("compare", "studies", "report") and choice.measure:
         address["score"] = choice.measure
     return address
-
-
-def _build_filter_address(wanted: TokenFilter) -> dict[str, str]:
-    default = TokenFilter()
-    parts = {
-        "search": wanted.search,
-        "in": wanted.mode if wanted.mode != default.mode else "",
-        "kinds": ",".join(wanted.kinds),
-        "winners": "yes" if wanted.winners_only else "",
-        "changed": "yes" if wanted.changed_only else "",
-    }
-    return {name: text for name, text in parts.items() if text}
 
 
 def read_address(address: dict[str, str], choice: Choice) -> tuple[Choice, tuple[str, ...]]:
@@ -100,7 +112,7 @@ def read_address(address: dict[str, str], choice: Choice) -> tuple[Choice, tuple
             problems.append(
                 f"The address asks for α = {shorten(address['alpha'])}; expected a number from "
                 f"{LEAST_SIGNIFICANCE_LEVEL:g} to {LARGEST_SIGNIFICANCE_LEVEL:g}, so α stays at "
-                f"{alpha.significance_level:g}."
+                f"{format_level(alpha.significance_level)}."
             )
         else:
             alpha = replace(alpha, significance_level=level)
@@ -116,6 +128,17 @@ def read_address(address: dict[str, str], choice: Choice) -> tuple[Choice, tuple
                     f"The address asks for {parameter} = {shorten(address[parameter])}; expected one of "
                     f"{', '.join(known)}."
                 )
+    if "top" in address:
+        top_k = read_top_k(address["top"])
+        if top_k is None:
+            problems.append(
+                f"The address asks for the {shorten(address['top'])!r} tokens of largest D; expected a whole number "
+                "from 1."
+            )
+        else:
+            alpha = replace(alpha, top_k=top_k)
+    elif "alpha" in address:
+        alpha = replace(alpha, top_k=None)
     choice = replace(choice, alpha=alpha)
     if "tokens" in address:
         parts = [part.strip() for part in address["tokens"].split(",") if part.strip()]
@@ -128,13 +151,33 @@ def read_address(address: dict[str, str], choice: Choice) -> tuple[Choice, tuple
         choice = replace(
             choice, token_ids=tuple(dict.fromkeys(token_id for token_id in ids.values() if token_id is not None))
         )
-    wanted, wrong_filters = _read_filter(address, choice.token_filter)
+    wanted, wrong_filters = read_filter_address(address, choice.token_filter)
+    order, wrong_order = read_order_address(address, choice.token_order)
+    overlap, wrong_overlap = read_overlap_address(address, choice.overlap)
+    text = read_token_text_address(address, choice.token_text)
+    choice = replace(choice, token_order=order, token_text=text, overlap=overlap)
+    token_map, wrong_map = read_token_map_address(address, choice.token_map)
+    story, wrong_story = read_story_address(address, choice.story)
+    choice = replace(choice, token_map=token_map, story=story)
     scan, wrong_scan = read_scan_address(address, choice.scan)
     series, wrong_series = read_series_address(address, choice.series)
     study = read_study_address(address, choice.study)
     certificate, wrong_certificate = read_certificate_address(address, choice.certificate)
+    report, wrong_report = read_report_address(address, choice.report)
     choice = replace(choice, token_filter=wanted, scan=scan, series=series, study=study, certificate=certificate)
-    problems = [*problems, *wrong_filters, *wrong_scan, *wrong_series, *wrong_certificate]
+    choice = replace(choice, report=report)
+    problems = [
+        *problems,
+        *wrong_filters,
+        *wrong_order,
+        *wrong_overlap,
+        *wrong_map,
+        *wrong_story,
+        *wrong_scan,
+        *wrong_series,
+        *wrong_certificate,
+        *wrong_report,
+    ]
     if address.get("run"):
         choice = replace(choice, run_id=address["run"])
     if "runs" in address:
@@ -142,33 +185,6 @@ def read_address(address: dict[str, str], choice: Choice) -> tuple[Choice, tuple
     if address.get("score"):
         choice = replace(choice, measure=address["score"])
     return choice, tuple(problems)
-
-
-def _read_filter(address: dict[str, str], wanted: TokenFilter) -> tuple[TokenFilter, list[str]]:
-    problems = []
-    if "search" in address:
-        wanted = replace(wanted, search=address["search"])
-    if address.get("in") in SEARCH_MODES:
-        wanted = replace(wanted, mode=address["in"])
-    elif "in" in address:
-        problems.append(
-            f"The address asks for in = {shorten(address['in'])}; expected one of {', '.join(SEARCH_MODES)}."
-        )
-    if "kinds" in address:
-        kinds = [kind for kind in address["kinds"].split(",") if kind]
-        unknown = [kind for kind in kinds if kind not in KIND_NAMES]
-        if unknown:
-            problems.append(
-                f"The address asks for tokens of kind {shorten(unknown[0])!r}; expected some of "
-                f"{', '.join(KIND_NAMES)}."
-            )
-        wanted = replace(wanted, kinds=tuple(dict.fromkeys(kind for kind in kinds if kind in KIND_NAMES)))
-    for name, field_name in (("winners", "winners_only"), ("changed", "changed_only")):
-        if name in address:
-            wanted = replace(wanted, **{field_name: address[name] == "yes"})
-            if address[name] not in ("yes", "no"):
-                problems.append(f"The address asks for {name} = {shorten(address[name])}; expected yes or no.")
-    return wanted, problems
 
 
 def read_level(text: str) -> float | None:
@@ -179,14 +195,32 @@ def read_level(text: str) -> float | None:
     return level if LEAST_SIGNIFICANCE_LEVEL <= level <= LARGEST_SIGNIFICANCE_LEVEL else None
 
 
+def read_top_k(text: str) -> int | None:
+    """A number of tokens, from 1; thousands may be set apart by commas or spaces. None for what is no such number."""
+    text = text.strip()
+    if _GROUPED.fullmatch(text):
+        text = re.sub(r"[, ]", "", text)
+    return (read_token_id(text) or None) if text.isascii() else None
+
+
 def forget_addressed(choice: Choice, page: str, address: dict[str, str]) -> Choice:
     """Put what the address of `page` would hold back to its defaults: what it leaves out had its default then."""
     names_pair = not address.keys().isdisjoint(_ADDRESS_FIELDS["pair"].values())
     if not names_pair and choice.pair != PairChoice():
         choice = choice.turn_to(PairChoice())
     choice = replace(choice, alpha=AlphaChoice(), previous_alpha=None)
+    if page == "report":
+        return forget_report(choice)
     cleared: dict[str, Any] = {
-        "tokens": {"token_ids": (), "token_filter": TokenFilter()},
+        "tokens": {
+            "token_ids": (),
+            "token_filter": TokenFilter(),
+            "token_order": TokenOrder(),
+            "token_text": TokenText(),
+            "overlap": OverlapView(),
+            "token_map": TokenMapView(),
+            "story": StoryView(),
+        },
         "layers": {"scan": ScanView()},
         "checkpoints": {"token_ids": (), "series": SeriesView()},
         "certificates": {"certificate": CertificateView()},

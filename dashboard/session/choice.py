@@ -11,16 +11,83 @@ LARGEST_SIGNIFICANCE_LEVEL = 0.999
 
 SEARCH_MODES = {"text": "Text", "id": "Token id", "pattern": "Regular expression"}
 
+STORY_PARTS = {
+    "values": "Distributions",
+    "coordinates": "Coordinates",
+    "neighbours": "Neighbours",
+    "text": "In the text",
+    "tickets": "Tickets and runs",
+}
+"""The parts of a token's story, in the order in which they are offered."""
+
 
 @dataclass(frozen=True)
 class TokenFilter:
-    """Which tokens of the table are shown; `mode` is a key of `SEARCH_MODES`, no kind stands for all of them."""
+    """Which tokens are shown; `mode` is a key of `SEARCH_MODES`, no kind or no script stands for all of them.
+
+    `winners`, `changed` and `in_prompt` keep those that are (True), that are not (False), or both (None). The bounds of
+    the frequency belong to it; None for no bound.
+    """
 
     search: str = ""
     mode: str = "text"
-    winners_only: bool = False
-    changed_only: bool = False
+    winners: bool | None = None
+    changed: bool | None = None
+    in_prompt: bool | None = None
     kinds: tuple[str, ...] = ()
+    scripts: tuple[str, ...] = ()
+    least_frequency: int | None = None
+    most_frequency: int | None = None
+
+
+@dataclass(frozen=True)
+class TokenOrder:
+    """By which column (a key of `ORDER_NAMES`) the table is sorted, and which page of it is shown, from 1."""
+
+    column: str = "statistic"
+    rising: bool = False
+    page: int = 1
+
+
+@dataclass(frozen=True)
+class OverlapView:
+    """Which sets of tokens are held against the present ticket, and whether that is `shown`.
+
+    They are the tickets of other `levels` of alpha, and `sets` by key; None stands for what the page suggests.
+    `members` are the keys of the sets whose common tokens are listed.
+    """
+
+    shown: bool = False
+    levels: tuple[float, ...] = (0.01, 0.5)
+    sets: tuple[str, ...] | None = None
+    members: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TokenText:
+    """The parallel text that token frequencies are counted in; None stands for what the page suggests."""
+
+    path: str | None = None
+    source: str | None = None
+    target: str | None = None
+    source_column: str | None = None
+    target_column: str | None = None
+
+
+@dataclass(frozen=True)
+class TokenMapView:
+    """What the map of all tokens shows: `x` is one of `MAP_ACROSS`, `y` one of `MAP_UP`, `log_x` where x allows it."""
+
+    x: str = "frequency"
+    y: str = "statistic"
+    log_x: bool = True
+
+
+@dataclass(frozen=True)
+class StoryView:
+    """Which part of the picked tokens' stories is open: a key of `STORY_PARTS`."""
+
+    part: str = "values"
 
 
 @dataclass(frozen=True)
@@ -78,6 +145,19 @@ class CertificateView:
 
 
 @dataclass(frozen=True)
+class ReportView:
+    """Which blocks the report holds, in this order (None: all that have something to show), and its title.
+
+    While `presenting` it is shown slide by slide, `slide` counting from 1.
+    """
+
+    blocks: tuple[str, ...] | None = None
+    title: str = ""
+    presenting: bool = False
+    slide: int = 1
+
+
+@dataclass(frozen=True)
 class Choice:
     """Everything that an address restores. `previous_alpha` is not in the address: it is what alpha was last."""
 
@@ -88,11 +168,17 @@ class Choice:
     run_id: str | None = None
     compared_runs: tuple[str, ...] = ()
     token_filter: TokenFilter = field(default_factory=TokenFilter)
+    token_order: TokenOrder = field(default_factory=TokenOrder)
+    token_text: TokenText = field(default_factory=TokenText)
+    overlap: OverlapView = field(default_factory=OverlapView)
+    token_map: TokenMapView = field(default_factory=TokenMapView)
+    story: StoryView = field(default_factory=StoryView)
     measure: str | None = None
     scan: ScanView = field(default_factory=ScanView)
     series: SeriesView = field(default_factory=SeriesView)
     study: StudyView = field(default_factory=StudyView)
     certificate: CertificateView = field(default_factory=CertificateView)
+    report: ReportView = field(default_factory=ReportView)
 
     def turn_to(self, pair: PairChoice) -> Choice:
         """Choose two checkpoints; what was picked inside another pair is dropped, since ids mean other tokens there."""

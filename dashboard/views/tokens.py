@@ -2,78 +2,51 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pandas as pd
 import streamlit as st
 
 from dashboard import loaders, session
-from dashboard.components.csv_file import build_csv
+from dashboard.components.alpha_control import show_alpha_control
 from dashboard.components.pair_header import load_shown_comparison, show_pair_line
-from dashboard.components.token_story import show_token_story
-from dashboard.components.token_table import (
-    TokenFilterError,
-    build_display,
-    clear_picked_tokens,
-    filter_tokens,
-    show_token_filter,
-    show_token_table,
-)
-from dashboard.loaders import Comparison, SelectedTicket
-from dashboard.wording import escape_markdown, format_noun
+from dashboard.components.ticket_overlap import show_ticket_overlap
+from dashboard.components.token_filter import show_token_filter
+from dashboard.components.token_map import show_token_map
+from dashboard.components.token_story import show_token_stories
+from dashboard.components.token_table import show_token_downloads, show_token_table
+from dashboard.components.token_text import show_token_text
+from dashboard.loaders import SelectedTicket
+from dashboard.loaders.vocabulary import load_pair_counts
+from dashboard.wording import escape_markdown
 from kslottery_core.errors import KSLotteryError
-
-_MOST_STORIES = 6
 
 
 def render() -> None:
-    """Show the table with its filters, then the picked tokens."""
+    """Show the rule and the filters, what passes them as map and table, the picked tokens, and what tickets share."""
     st.title("Every token")
     comparison = load_shown_comparison()
     if comparison is None:
         return
     show_pair_line(comparison)
+    show_alpha_control(comparison, compact=True)
     selection = loaders.load_selection(comparison, session.get_choice().alpha)
-    table = loaders.load_token_table(comparison)
-    table = table.assign(winner=selection.winners[table["token_id"].to_numpy()])
-    wanted = show_token_filter(table)
+    spec = show_token_text(comparison)
+    counts = None if spec is None else load_pair_counts(comparison, spec)
+    table = _add_columns(loaders.load_token_table(comparison), selection, counts)
     try:
-        shown = filter_tokens(table, wanted)
-    except TokenFilterError as problem:
+        shown = show_token_filter(comparison, table)
+    except KSLotteryError as problem:
         st.error(escape_markdown(str(problem)))
-        return
-    if len(shown):
-        show_token_table(shown, len(table))
     else:
-        st.info("No token passes the search and the filters. Clear the search or switch a filter off.")
-    st.download_button(
-        "All tokens as CSV",
-        data=lambda: build_csv(build_display(table)),
-        file_name="tokens.csv",
-        mime="text/csv",
-        icon=":material/download:",
-        on_click="ignore",
-        key="tokens_csv",
-    )
-    _show_stories(comparison, selection)
+        show_token_map(comparison, selection, shown, counts)
+        show_token_table(shown, len(table))
+        show_token_downloads(table, shown)
+    show_token_stories(comparison, selection)
+    show_ticket_overlap(comparison, selection, counts)
 
 
-def _show_stories(comparison: Comparison, selection: SelectedTicket) -> None:
-    picked = session.get_choice().token_ids
-    absent = [token_id for token_id in picked if token_id >= comparison.result.vocabulary_size]
-    if absent:
-        st.warning(
-            f"Token {absent[0]:,} is not in this pair; its ids end at {comparison.result.vocabulary_size - 1:,}."
-        )
-        session.set_tokens([token_id for token_id in picked if token_id not in absent])
-    present = [token_id for token_id in picked if token_id not in absent]
-    if not present:
-        st.info("Tick one or several rows of the table to see how the values of their embeddings moved.")
-        return
-    heading, clear = st.columns([5, 1], vertical_alignment="bottom")
-    heading.subheader(f"{format_noun(len(present), 'token')} picked")
-    clear.button("Clear", on_click=clear_picked_tokens, icon=":material/close:", key="clear_tokens")
-    if len(present) > _MOST_STORIES:
-        st.caption(f"The first {_MOST_STORIES} of them are shown in full.")
-    for token_id in present[:_MOST_STORIES]:
-        try:
-            show_token_story(comparison, selection, token_id)
-        except KSLotteryError as problem:
-            st.error(escape_markdown(str(problem)))
+def _add_columns(table: pd.DataFrame, selection: SelectedTicket, counts: np.ndarray | None) -> pd.DataFrame:
+    """The token table with what depends on the rule and on the text."""
+    token_ids = table["token_id"].to_numpy()
+    table = table.assign(winner=selection.winners[token_ids])
+    return table if counts is None else table.assign(frequency=counts[token_ids])
