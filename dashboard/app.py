@@ -26,6 +26,7 @@ _TITLES = {
     "runs": ("Runs", ":material/play_circle:"),
     "compare": ("Compare", ":material/bar_chart:"),
     "studies": ("Studies", ":material/grid_on:"),
+    "report": ("Report", ":material/slideshow:"),
 }
 
 
@@ -43,7 +44,9 @@ _pages = {
 }
 register_pages(_pages)
 _open_page = st.navigation(list(_pages.values()))
-session.restore_choice(_open_page.url_path or "pair")
+_name = _open_page.url_path or "pair"
+session.restore_choice(_name)
 _open_page.run()
-show_sidebar()
+if not session.is_presenting(_name):
+    show_sidebar()
 session.write_address()

@@ -132,3 +132,16 @@ def describe_group_differences(groups: Sequence[RunGroup]) -> tuple[str, ...]:
 def list_measures(runs: Iterable[RunSummary]) -> tuple[tuple[str, str], ...]:
     """Every (metric, part of the output) that any run has, in the order of first appearance."""
     return tuple(dict.fromkeys((score.metric, score.extraction) for run in runs for score in run.scores))
+
+
+def group_scores(group: RunGroup, measure: tuple[str, str]) -> dict[str, list[tuple[str, str, float, str]]]:
+    """(run name, method, value, signature) of the runs that have this measure, by signature.
+
+    Different signatures are different rules of computing: only scores of one of them may stand in one picture.
+    """
+    by_signature: dict[str, list[tuple[str, str, float, str]]] = {}
+    for run in group.runs:
+        score = run.get_score(*measure)
+        if score is not None:
+            by_signature.setdefault(score.signature, []).append((run.name, run.method, score.value, score.signature))
+    return by_signature

@@ -25,6 +25,31 @@ MEASURE_NAMES = {
     "shift": "Median L2 shift",
 }
 
+MAP_AXIS_NAMES = {
+    "statistic": "D",
+    "frequency": "Frequency in the text",
+    "l2_shift": "L2 shift",
+    "cosine": "Cosine",
+    "mean_shift": "Mean shift",
+    "rank": "Rank by D",
+    "token_id": "Token id",
+}
+
+MAP_AXIS_TITLES = {
+    "statistic": "D, the largest gap between the values before and after",
+    "frequency": "How often the token occurs in the text",
+    "l2_shift": "L2 shift, the distance between the row before and after",
+    "cosine": "Cosine of the angle between the row before and after",
+    "mean_shift": "Mean shift, the mean of the row after minus the mean before",
+    "rank": "Rank by D, 1 for the largest",
+    "token_id": "Token id, the place in the vocabulary",
+}
+
+MAP_ACROSS = ("frequency", "l2_shift", "cosine", "mean_shift", "rank", "token_id")
+MAP_UP = ("statistic", "l2_shift", "cosine", "rank")
+MAP_LOG = ("frequency", "l2_shift", "rank")
+"""What the map of all tokens can show across and up, and which of it on a log scale across."""
+
 KIND_NAMES = {
     "special": "Special",
     "byte": "Byte",
@@ -35,6 +60,51 @@ KIND_NAMES = {
     "unused": "Unused",
     "unknown": "Unknown",
 }
+
+SCRIPT_NAMES = {
+    "latin": "Latin",
+    "greek": "Greek",
+    "cyrillic": "Cyrillic",
+    "armenian": "Armenian",
+    "hebrew": "Hebrew",
+    "arabic": "Arabic",
+    "devanagari": "Devanagari",
+    "bengali": "Bengali",
+    "gurmukhi": "Gurmukhi",
+    "gujarati": "Gujarati",
+    "oriya": "Odia",
+    "tamil": "Tamil",
+    "telugu": "Telugu",
+    "kannada": "Kannada",
+    "malayalam": "Malayalam",
+    "sinhala": "Sinhala",
+    "thai": "Thai",
+    "lao": "Lao",
+    "tibetan": "Tibetan",
+    "myanmar": "Burmese",
+    "georgian": "Georgian",
+    "ethiopic": "Ethiopic",
+    "khmer": "Khmer",
+    "mongolian": "Mongolian",
+    "hangul": "Hangul (Korean)",
+    "kana": "Kana (Japanese)",
+    "han": "Han (Chinese characters)",
+    "other": "Another",
+    "several": "Several",
+    "none": "No letters",
+}
+
+ORDER_NAMES = {
+    "statistic": "D",
+    "token_id": "Id",
+    "token": "Token",
+    "frequency": "Frequency",
+    "p_value": "p",
+    "l2_shift": "L2 shift",
+    "cosine": "Cosine",
+    "mean_shift": "Mean shift",
+}
+"""Columns that the table of tokens can be sorted by."""
 
 METHOD_NAMES = {
     "base": "Base model, untouched",
@@ -103,7 +173,7 @@ CELL_STATE_NAMES = {
     "stopped": "Stopped",
 }
 
-CERTIFIED_ROWS = {"alpha": "The ticket at the present α", "list": "Tokens that I type", "file": "A ticket file"}
+CERTIFIED_ROWS = {"alpha": "The present ticket", "list": "Tokens that I type", "file": "A ticket file"}
 
 CERTIFIED_KINDS = {"predictions": "Next-token predictions", "outputs": "Whole greedy outputs"}
 
@@ -172,6 +242,11 @@ def format_number(value: float | None, digits: int = 3) -> str:
         return NOT_MEASURED
     text = f"{value:.{digits}g}"
     return text.replace("e-0", "e-").replace("e+0", "e")
+
+
+def format_level(level: float) -> str:
+    """A significance level with all of its digits, so that typing it gives the same one."""
+    return repr(float(level)).replace("e-0", "e-")
 
 
 def format_count(value: int | None) -> str:

@@ -1,4 +1,4 @@
-"""The one control of alpha: a slider on a log scale and a number field, always in step, with correction and rule."""
+"""The one control of the ticket: by alpha or by a number of tokens, with a dial or a slider, a field, and the rule."""
 
 from __future__ import annotations
 
@@ -7,12 +7,22 @@ import math
 
 import streamlit as st
 
-from dashboard import session
-from dashboard.loaders import AlphaChoice
+from dashboard import loaders, session
+from dashboard.components.alpha_dial import show_alpha_dial
+from dashboard.loaders import AlphaChoice, Comparison
 from dashboard.session import LARGEST_SIGNIFICANCE_LEVEL, LEAST_SIGNIFICANCE_LEVEL
-from dashboard.wording import CORRECTION_NAMES, P_VALUE_METHOD_NAMES, escape_markdown, format_number, shorten
+from dashboard.wording import (
+    CORRECTION_NAMES,
+    P_VALUE_METHOD_NAMES,
+    escape_markdown,
+    format_level,
+    format_noun,
+    shorten,
+)
 
 _PROBLEM = "kslottery.alpha_problem"
+_SUGGESTED_TOKENS = 20  # where no token wins at the present alpha
+_MODES = {"alpha": "By α", "top": "By number of tokens"}
 _STOPS = (
     *(float(f"{mantissa}e{exponent}") for exponent in range(-12, 0) for mantissa in (1, 1.5, 2, 3, 5, 7)),
     *(0.8, 0.9, 0.95, 0.99, LARGEST_SIGNIFICANCE_LEVEL),
@@ -27,56 +37,118 @@ def list_stops(significance_level: float) -> list[float]:
     return stops
 
 
-def show_alpha_control(*, with_rule: bool = True) -> None:
+def show_alpha_control(comparison: Comparison | None = None, *, with_rule: bool = True, compact: bool = False) -> None:
     """Show the controls; each writes the session's choice in a callback, before the page is drawn again.
 
-    Without `with_rule` correction and p-value are left out, where they change nothing.
+    With a comparison this is the dial (`compact`: without its histogram, for pages that show something else), for alpha
+    or for a number of tokens. Without one, or where no token has a D above 0, it is a slider of alpha alone. Without
+    `with_rule` correction and p-value are left out, where they change nothing.
     """
+    if comparison is None or not comparison.result.counts.any():
+        _show_slider(session.get_choice().alpha, with_rule=with_rule)
+        return
     alpha = session.get_choice().alpha
+    with st.container(border=True, gap="small"):
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            _show_mode(comparison, alpha)
+            if alpha.top_k is None:
+                _show_number(alpha)
+                if with_rule:
+                    _show_rule(alpha)
+            else:
+                _show_top_number(alpha, comparison)
+        _show_problem()
+        show_alpha_dial(comparison, alpha, compact=compact)
+        note = loaders.load_selection(comparison, alpha).ticket.note
+        if alpha.top_k is not None and note:
+            st.caption(escape_markdown(note))
+
+
+def _show_slider(alpha: AlphaChoice, *, with_rule: bool) -> None:
     stops = list_stops(alpha.significance_level)
     st.session_state["alpha_slider"] = min(stops, key=lambda stop: abs(stop - alpha.significance_level))
-    problem = st.session_state.pop(_PROBLEM, None)
-    st.session_state["alpha_number"] = format_number(alpha.significance_level, 6)
     slider, number = st.columns([5, 1.2], vertical_alignment="bottom")
     slider.select_slider(
         "α, the significance level (log scale)",
         stops,
-        format_func=lambda level: format_number(level, 6),
+        format_func=format_level,
         key="alpha_slider",
-        on_change=_take_slider,
+        on_change=lambda: session.set_alpha(significance_level=float(st.session_state["alpha_slider"])),
     )
-    number.text_input("α as a number", key="alpha_number", on_change=_take_number)
-    if problem:
-        st.error(problem)
+    with number:
+        _show_number(alpha)
+    _show_problem()
     if with_rule:
-        _show_rule(alpha)
+        with st.container(horizontal=True):
+            _show_rule(alpha)
+    if alpha.top_k is not None:
+        st.caption(f"This page goes by α. The ticket of the pair stays {session.describe_rule(alpha)}.")
+
+
+def _show_mode(comparison: Comparison, alpha: AlphaChoice) -> None:
+    st.session_state["alpha_mode"] = "alpha" if alpha.top_k is None else "top"
+    st.segmented_control(
+        "How the ticket is chosen",
+        list(_MODES),
+        format_func=_MODES.__getitem__,
+        key="alpha_mode",
+        required=True,
+        on_change=_take_mode,
+        args=(comparison,),
+        width="content",
+        help="By α: every token whose p-value is at most α. By number: the so many tokens of largest D; equal D is "
+        "broken by the larger L2 shift.",
+    )
+
+
+def _show_number(alpha: AlphaChoice) -> None:
+    st.session_state["alpha_number"] = format_level(alpha.significance_level)
+    st.text_input("α as a number", key="alpha_number", on_change=_take_number, width=110)
+
+
+def _show_top_number(alpha: AlphaChoice, comparison: Comparison) -> None:
+    st.session_state["alpha_top"] = f"{alpha.top_k:,}"
+    st.text_input("Number of tokens", key="alpha_top", on_change=_take_top_number, args=(comparison,), width=110)
 
 
 def _show_rule(alpha: AlphaChoice) -> None:
     st.session_state["alpha_correction"] = alpha.correction
     st.session_state["alpha_method"] = alpha.p_value_method
-    correction, method = st.columns(2)
-    correction.selectbox(
+    st.selectbox(
         "Correction for many tests",
         list(CORRECTION_NAMES),
         format_func=CORRECTION_NAMES.__getitem__,
         key="alpha_correction",
         on_change=lambda: session.set_alpha(correction=st.session_state["alpha_correction"]),
         help="Each correction is a stricter threshold on p. None of them controls an error rate here.",
+        width=190,
     )
-    method.radio(
+    st.selectbox(
         "What α is held against",
         list(P_VALUE_METHOD_NAMES),
         format_func=P_VALUE_METHOD_NAMES.__getitem__,
         key="alpha_method",
-        horizontal=True,
         on_change=lambda: session.set_alpha(p_value_method=st.session_state["alpha_method"]),
         help="The exact p-value for two samples of equal size, or the large-sample threshold that the paper uses.",
+        width=210,
     )
 
 
-def _take_slider() -> None:
-    session.set_alpha(significance_level=float(st.session_state["alpha_slider"]))
+def _show_problem() -> None:
+    problem = st.session_state.pop(_PROBLEM, None)
+    if problem:
+        st.error(escape_markdown(problem))
+
+
+def _take_mode(comparison: Comparison) -> None:
+    """Turning to a number of tokens begins with as many as the ticket has."""
+    if st.session_state["alpha_mode"] == "alpha":
+        session.set_alpha(top_k=None)
+        return
+    alpha = session.get_choice().alpha
+    moved = int((comparison.result.counts > 0).sum())
+    size = loaders.load_selection(comparison, alpha).ticket.size or _SUGGESTED_TOKENS
+    session.set_alpha(top_k=min(size, moved))
 
 
 def _take_number() -> None:
@@ -86,9 +158,26 @@ def _take_number() -> None:
     if level is not None:
         session.set_alpha(significance_level=level)
         return
-    found = f"found {shorten(typed)!r}" if typed else "found nothing"
-    present = format_number(session.get_choice().alpha.significance_level, 6)
-    st.session_state[_PROBLEM] = escape_markdown(
-        f"α: expected a number from {LEAST_SIGNIFICANCE_LEVEL:g} to {LARGEST_SIGNIFICANCE_LEVEL:g}, {found}; "
-        f"α stays at {present}."
+    present = format_level(session.get_choice().alpha.significance_level)
+    st.session_state[_PROBLEM] = (
+        f"α: expected a number from {LEAST_SIGNIFICANCE_LEVEL:g} to {LARGEST_SIGNIFICANCE_LEVEL:g}, "
+        f"{_name_typed(typed)}; α stays at {present}."
     )
+
+
+def _take_top_number(comparison: Comparison) -> None:
+    typed = st.session_state["alpha_top"].strip()
+    top_k = session.read_top_k(typed)
+    moved = int((comparison.result.counts > 0).sum())
+    if top_k is not None and top_k <= moved:
+        session.set_alpha(top_k=top_k)
+        return
+    present = session.get_choice().alpha.top_k or 0
+    st.session_state[_PROBLEM] = (
+        f"Number of tokens: expected a whole number from 1 to {moved:,} (so many have a D above 0), "
+        f"{_name_typed(typed)}; the ticket stays at {format_noun(present, 'token')}."
+    )
+
+
+def _name_typed(typed: str) -> str:
+    return f"found {shorten(typed)!r}" if typed else "found nothing"

@@ -98,7 +98,7 @@ def _show_ticket(comparison: Comparison) -> Ticket:
         args=("rows", "certificate_rows", "alpha"),
     )
     if rows == "alpha":
-        show_alpha_control()
+        show_alpha_control(comparison, compact=True)
         selection = loaders.load_selection(comparison, session.get_choice().alpha)
         show_empty_ticket(comparison, selection)
         _show_tokens(selection.ticket)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pandas as pd
 import streamlit as st
 
 from dashboard import session
@@ -18,11 +17,11 @@ from dashboard.figures.certificate import (
     get_tally,
     is_anything_certified,
     is_on_curve,
-    list_points,
     margin_figure,
     summarise_certificates,
     summarise_margins,
 )
+from dashboard.reports.finding_tables import build_curve_table
 from dashboard.wording import (
     CERTIFIED_KINDS,
     CERTIFIED_TEXTS,
@@ -198,7 +197,7 @@ def _explain_none(certification: Certification, kind: str) -> None:
         "measured agreement."
     )
     if session.get_choice().certificate.rows == "alpha":
-        offer_level(find_least_certifying_level(certification, kind), "certificate_level")
+        offer_level(find_least_certifying_level(certification, kind), "certificate_level", top_k=None)
 
 
 def show_curve(certification: Certification, kind: str) -> None:
@@ -236,30 +235,6 @@ def show_curve(certification: Certification, kind: str) -> None:
             on_click="ignore",
             key="certificate_curve_csv",
         )
-
-
-def build_curve_table(certification: Certification) -> pd.DataFrame:
-    """One row an alpha, counts of predictions and of whole outputs."""
-    rows = []
-    for point in list_points(certification):
-        row: dict[str, object] = {
-            "α": point.significance_level,
-            "Tokens in the ticket": point.ticket_size,
-            "Left behind": point.left_behind,
-        }
-        for kind, noun in (("predictions", "predictions"), ("outputs", "outputs")):
-            tally = get_tally(point, kind)
-            row[f"All {noun}"] = tally.total
-            for level in certification.levels:
-                found = tally.get_level(level.name)
-                row[f"Certified {noun} ({level.title})"] = found.certified
-                row[f"Certified and correct {noun} ({level.title})"] = found.correct
-                row[f"Violating {noun} ({level.title})"] = found.violations
-            row[f"Agreeing {noun}"] = tally.agreed
-            row[f"Correct {noun}, tuned model"] = tally.reference_correct
-            row[f"Correct {noun}, partial model"] = tally.partial_correct
-        rows.append(row)
-    return pd.DataFrame(rows)
 
 
 def show_margins(certification: Certification) -> None:

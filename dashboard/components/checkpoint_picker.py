@@ -88,11 +88,16 @@ def _name_wish(choice: PairChoice, sources: tuple[str, ...]) -> tuple[object, ..
     return (choice.before, choice.before_revision, sources)
 
 
+def is_opening_allowed(choice: PairChoice, sources: tuple[str, ...]) -> bool:
+    """Whether all of them lie here or may be fetched; draws nothing."""
+    return not list_series_downloads(choice, sources) or session.is_download_allowed(_name_wish(choice, sources))
+
+
 def may_open(choice: PairChoice, sources: tuple[str, ...]) -> bool:
     """Whether all of them lie here or may be fetched; asks when an address names one that is not here."""
-    downloads = list_series_downloads(choice, sources)
-    if not downloads or session.is_download_allowed(_name_wish(choice, sources)):
+    if is_opening_allowed(choice, sources):
         return True
+    downloads = list_series_downloads(choice, sources)
     names = " and ".join(format_code(name) for name in downloads)
     st.info(
         f"The address asks for {names}, which is no path on this computer. Going on looks it up on the Hugging Face "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 import streamlit as st
 
 from dashboard import loaders, session
-from dashboard.wording import CORRECTION_NAMES, escape_markdown, format_number
+from dashboard.wording import escape_markdown
 
 if TYPE_CHECKING:
     from streamlit.navigation.page import StreamlitPage
@@ -48,9 +48,4 @@ def show_sidebar() -> None:
         else:
             st.caption(f"**Before**: {escape_markdown(name_source(pair.before or ''))}")
             st.caption(f"**After**: {escape_markdown(name_source(pair.after or ''))}")
-        alpha = choice.alpha
-        extras = [] if alpha.correction == "none" else [CORRECTION_NAMES[alpha.correction]]
-        extras += ["the paper's threshold"] if alpha.p_value_method == "asymptotic" else []
-        st.caption(
-            f"**α** = {format_number(alpha.significance_level, 6)}" + (f" ({', '.join(extras)})" if extras else "")
-        )
+        st.caption(f"**Ticket**: {escape_markdown(session.describe_rule(choice.alpha))}")

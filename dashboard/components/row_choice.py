@@ -21,13 +21,13 @@ from dashboard.loaders.vocabulary import (
     load_vocabulary,
     name_text,
 )
-from dashboard.wording import format_noun, format_number
+from dashboard.wording import format_level, format_noun
 from kslottery_core.errors import KSLotteryError, RunError, TicketError
 
 if TYPE_CHECKING:
     from kslottery_core.tickets import Ticket
 
-FROM_ALPHA = "The ticket at the present α"
+FROM_ALPHA = "The present ticket"
 FROM_TOP = "The tokens with the largest D"
 FROM_FREQUENT = "The most frequent tokens of the text"
 FROM_RANDOM = "Random tokens"
@@ -48,7 +48,7 @@ EXPLANATIONS = {
     FROM_TOP: "However small their D is: an empty ticket can be replaced in this way.",
     FROM_FREQUENT: "To compare with: published tickets hold mostly frequent tokens, so is it frequency that counts?",
     FROM_RANDOM: "To compare with: what any tokens would do, as many as the ticket has.",
-    FROM_MATCHED: "To compare with: other tokens, each as frequent in the text as one of the ticket at the present α.",
+    FROM_MATCHED: "To compare with: other tokens, each as frequent in the text as one of the present ticket.",
     FROM_PROMPT: "What surrounds every sentence: the template without the sentence in it.",
     FROM_PUBLISHED: "The ids that the paper's authors published; they fit models with the vocabulary of LLaMA-7B.",
     FROM_LIST: "Ids, ranges and tokens with commas between them: 13, 29871, 5-9, the. Quote a number or a comma.",
@@ -89,8 +89,10 @@ def name_rows(comparison: Comparison | None) -> str:
     state, source = st.session_state, get_source(comparison)
     seed = f"seed {state.get('run_row_seed')}"
     if source == FROM_ALPHA and comparison is not None:
-        level = format_number(session.get_choice().alpha.significance_level, 6)
-        return f"{format_noun(_select_at_alpha(comparison).size, 'token')} at α {level}"
+        alpha, words = session.get_choice().alpha, format_noun(_select_at_alpha(comparison).size, "token")
+        if alpha.top_k is not None:
+            return f"{words} with the largest D"
+        return f"{words} at α {format_level(alpha.significance_level)}"
     return {
         FROM_TOP: f"{format_noun(int(state.get('run_top') or 0), 'token')} with the largest D",
         FROM_FREQUENT: f"{format_noun(int(state.get('run_frequent') or 0), 'frequent token')}",
@@ -179,7 +181,7 @@ def _choose_in_vocabulary(source: str, vocabulary: Vocabulary, like: Ticket | No
         )
         return create_prompt_ticket(ids, vocabulary.size, prompt_hash=hash_prompt(template), tokens=labels)
     if source == FROM_MATCHED and like is not None and not like.size:
-        raise TicketError("The ticket at the present α is empty, so there is nothing to match; raise α first.")
+        raise TicketError("The present ticket is empty, so there is nothing to match; raise α, or choose by a number.")
     if not read_text("run_train"):
         raise RunError("The text to count tokens in is missing; give a file of sentence pairs below.")
     spec = build_corpus("train")

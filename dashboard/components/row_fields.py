@@ -144,35 +144,36 @@ def _name_tokens(ticket: Ticket, comparison: Comparison | None) -> tuple[str, ..
 
 
 def _show_size(source: str, ticket: Ticket, comparison: Comparison | None) -> None:
-    level = format_number(session.get_choice().alpha.significance_level, 6)
+    alpha = session.get_choice().alpha
     if source == FROM_ALPHA:
+        place = escape_markdown(session.describe_place(alpha))
         st.caption(
-            f"{format_noun(ticket.size, 'token')} at α = {level}."
+            f"{format_noun(ticket.size, 'token')} {place}."
             if ticket.size
-            else f"No token wins at α = {level}: raise α, or take the tokens with the largest D."
+            else f"No token wins {place}: raise α, or take the tokens with the largest D."
         )
         return
     size = f"**{format_noun(ticket.size, 'token')}**, {format_share(ticket.size, ticket.vocabulary_size)} of "
     size += f"{ticket.vocabulary_size:,}."
-    st.markdown(size + _describe_overlap(ticket, comparison, level))
+    st.markdown(size + _describe_overlap(ticket, comparison, escape_markdown(session.describe_place(alpha))))
 
 
-def _describe_overlap(ticket: Ticket, comparison: Comparison | None, level: str) -> str:
+def _describe_overlap(ticket: Ticket, comparison: Comparison | None, place: str) -> str:
     from kslottery_core.tickets import compute_overlap
 
     if comparison is None:
         return ""
     at_alpha = loaders.load_selection(comparison, session.get_choice().alpha).ticket
     if not at_alpha.size:
-        return f" The ticket at α = {level} is empty."
+        return f" The ticket {place} is empty."
     if at_alpha.vocabulary_size != ticket.vocabulary_size:
         return " The open pair has another vocabulary, so the two tickets cannot be compared."
     overlap = compute_overlap([at_alpha, ticket])
     if ticket.rule == "matched":  # they were drawn outside it, so chance is no measure here
-        return f" None of them is in the ticket at α = {level} ({format_noun(at_alpha.size, 'token')}), by intent."
+        return f" None of them is in the ticket {place} ({format_noun(at_alpha.size, 'token')}), by intent."
     shared = "None" if not overlap.in_all else f"{overlap.in_all:,}"
     return (
-        f" {shared} of them {'is' if overlap.in_all < 2 else 'are'} also in the ticket at α = {level} "
+        f" {shared} of them {'is' if overlap.in_all < 2 else 'are'} also in the ticket {place} "
         f"({format_noun(at_alpha.size, 'token')}); by chance it would be {format_number(overlap.expected_in_all, 2)}."
     )
 

@@ -7,48 +7,12 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
+from dashboard.reports.run_tables import COST_COLUMNS, build_comparison_rows
 from dashboard.run_summary import RunSummary, list_measures
-from dashboard.wording import METHOD_NAMES, RULE_NAMES, escape_markdown, format_name
+from dashboard.wording import RULE_NAMES, escape_markdown, format_name
 
 _SHORT_EXTRACTIONS = {"whole output": "whole", "first line": "line 1"}
 _WORD_COLUMNS = ("Run", "Method", "Rows chosen by")
-_COST_COLUMNS = ("Trained parameters", "Tuning (s)", "All in all (s)", "Peak memory (MB)", "Saved (kB)")
-
-
-def build_comparison_rows(
-    runs: Sequence[RunSummary], *, with_signatures: bool = False
-) -> list[dict[str, str | int | float | None]]:
-    """One row a run with readable column names; `with_signatures` adds what each score needs to be understood alone."""
-    measures = list_measures(runs)
-    rows = []
-    for run in runs:
-        row: dict[str, str | int | float | None] = {
-            "Run": run.name,
-            "Method": format_name(METHOD_NAMES, run.method),
-            "Ticket (tokens)": run.ticket_size,
-            "Rows chosen by": None if run.ticket_rule is None else format_name(RULE_NAMES, run.ticket_rule),
-        }
-        for metric, extraction in measures:
-            score = run.get_score(metric, extraction)
-            column = f"{metric}, {extraction}"
-            row[column] = None if score is None else score.value
-            if with_signatures:
-                row[f"{column}: signature"] = None if score is None else score.signature
-        row["Outputs that stop (%)"] = None if run.stopped_share is None else 100 * run.stopped_share
-        row["Trained parameters"] = run.trained_parameters
-        row["Tuning (s)"] = run.tuning_seconds
-        row["All in all (s)"] = run.total_seconds
-        row["Peak memory (MB)"] = None if run.peak_memory_bytes is None else run.peak_memory_bytes / 1e6
-        row["Saved (kB)"] = None if run.saved_bytes is None else run.saved_bytes / 1e3
-        if with_signatures:
-            first = run.scores[0] if run.scores else None
-            row["Decoding"] = None if first is None else first.decoding
-            row["Prompt hash"] = None if first is None else first.prompt_hash
-            row["Test text hash"] = None if first is None else first.test_set_hash
-            row["Test sentences"] = None if first is None else first.sentences
-            row["Run id"] = run.run_id
-        rows.append(row)
-    return rows
 
 
 def show_run_table(runs: Sequence[RunSummary], key: str) -> None:
@@ -80,8 +44,8 @@ def show_run_table(runs: Sequence[RunSummary], key: str) -> None:
     # Tickets at alpha need no word on it, and without the column the table fits a screen.
     rules = ["Rows chosen by"] if any(run.ticket_rule not in (None, "alpha") for run in runs) else []
     for part, columns in (
-        ("scores", [column for column in table.columns if column not in ("Method", "Rows chosen by", *_COST_COLUMNS)]),
-        ("cost", ["Run", "Method", *rules, *_COST_COLUMNS]),
+        ("scores", [column for column in table.columns if column not in ("Method", "Rows chosen by", *COST_COLUMNS)]),
+        ("cost", ["Run", "Method", *rules, *COST_COLUMNS]),
     ):
         st.dataframe(
             table[columns],

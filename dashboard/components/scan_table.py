@@ -11,23 +11,9 @@ import streamlit as st
 from dashboard.components.csv_file import build_csv
 
 if TYPE_CHECKING:
-    from kslottery_core.scans import Scan, ScanEntry
+    from kslottery_core.scans import ScanEntry
 
 _MOST_ROWS = 14
-
-
-def build_scan_table(
-    scan: Scan, significance_level: float, correction: str = "none", p_value_method: str = "exact"
-) -> pd.DataFrame:
-    """One row a matrix, compared ones first, under the names of this page; the share in percent.
-
-    What was not compared has empty numbers and says why in its note. Raises TicketError or KSInputError.
-    """
-    from kslottery_core.scans import scan_to_table
-
-    table = scan_to_table(scan, significance_level, correction, p_value_method)
-    table["winners share"] *= 100
-    return table[list(_NAMES)].rename(columns=_NAMES)
 
 
 def show_scan_table(table: pd.DataFrame) -> None:
@@ -77,20 +63,6 @@ def show_unit_table(entry: ScanEntry, least_count: int | None) -> None:
     )
 
 
-_NAMES = {
-    "parameter": "Matrix",
-    "layer": "Layer",
-    "units": "Units",
-    "width": "Width",
-    "changed": "Changed",
-    "winners": "Winners",
-    "winners share": "Share",
-    "wins from D": "Wins from D",
-    "largest D": "Largest D",
-    "median D": "Median D",
-    "median L2 shift": "Median L2 shift",
-    "note": "Note",
-}
 _number = st.column_config.NumberColumn
 _CONFIG = {
     "Matrix": st.column_config.TextColumn(width=250, pinned=True),

@@ -11,16 +11,16 @@ from dashboard import session
 from dashboard.components.alpha_control import show_alpha_control
 from dashboard.components.picture import show_picture
 from dashboard.components.study_table import show_download, show_result_table
-from dashboard.figures.study import COSTS, ParetoSummary, StudyPoint, pareto_figure
+from dashboard.figures.study import COSTS, pareto_figure
 from dashboard.figures.ticket_size import describe_ticket_sizes, summarise_ticket_sizes, ticket_size_figure
 from dashboard.loaders.studies import complete_intervals, load_study_table, load_ticket_sizes
+from dashboard.reports.run_tables import summarise_pareto
 from dashboard.wording import escape_markdown, format_code, format_noun, format_number, shorten
 from kslottery_core.errors import KSLotteryError
 
 if TYPE_CHECKING:
     from kslottery_core.studies import Measure, StudyRecord, StudyRow, StudyTable
 
-_COST_FIELDS = {"parameters": "trained_parameters", "seconds": "total_seconds"}
 _USUAL_MEASURE = "BLEU, whole output"
 
 
@@ -119,7 +119,7 @@ def _show_measure(rows: Sequence[StudyRow], measure: Measure, place: int, *, arm
             f"Signature: {measure.signature}"
         )
     )
-    summary = _summarise(rows, measure, arms)
+    summary = summarise_pareto(rows, measure, arms)
     st.markdown("**Quality against cost**")
     show_picture(
         pareto_figure(summary),
@@ -137,36 +137,6 @@ def _show_measure(rows: Sequence[StudyRow], measure: Measure, place: int, *, arm
         "contains that of the embedding tuning which they come from."
         + (f" Left out: {', '.join(missing)}." if missing else "")
     )
-
-
-def _summarise(rows: Sequence[StudyRow], measure: Measure, arms: tuple[str, ...]) -> ParetoSummary:
-    from kslottery_core.studies import find_pareto
-
-    scored = [row for row in rows if row.get_quality(measure) is not None]
-    points = []
-    for row in scored:
-        quality = row.get_quality(measure)
-        if quality is not None:
-            points.append(
-                StudyPoint(
-                    arm=row.label,
-                    setting=_name_setting(row),
-                    quality=quality.mean,
-                    low=quality.low,
-                    high=quality.high,
-                    parameters=row.trained_parameters,
-                    seconds=row.seconds_with_selection,
-                )
-            )
-    fronts = tuple(tuple(find_pareto(scored, measure, _COST_FIELDS[cost])) for cost in COSTS)
-    return ParetoSummary(measure.name, arms, tuple(points), fronts)
-
-
-def _name_setting(row: StudyRow) -> str:
-    parts = [] if row.learning_rate is None else [f"learning rate {format_number(row.learning_rate)}"]
-    parts += [] if row.steps is None else [format_noun(row.steps, "step")]
-    parts += [format_noun(len(row.seeds), "seed")] if row.planned_seeds > 1 else []
-    return ", ".join(parts)
 
 
 def _show_ticket_sizes(record: StudyRecord, language: str) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import streamlit as st
 
 from dashboard import loaders, session
-from dashboard.figures import summarise_change, summarise_neighbours
-from dashboard.loaders import AlphaChoice, Comparison, SelectedTicket
-from dashboard.wording import CORRECTION_NAMES, format_noun, format_number, format_token
+from dashboard.figures import RankedNeighbours, summarise_change, summarise_neighbours, summarise_ranked_neighbours
+from dashboard.loaders import Comparison, SelectedTicket
+from dashboard.wording import escape_markdown, format_noun, format_number, format_token
+from kslottery_core.ks import format_statistic
 from kslottery_core.tickets import round_up
 
 _MOST_NAMED = 40
@@ -28,7 +29,8 @@ def show_ticket_changes(comparison: Comparison, selection: SelectedTicket) -> No
     if choice.previous_alpha is not None:
         earlier = loaders.load_selection(comparison, choice.previous_alpha)
         change = summarise_change(comparison.result.counts, earlier.winners, selection.winners)
-        st.markdown(f"**Since {_describe_rule(choice.previous_alpha)}** ({format_noun(earlier.ticket.size, 'token')})")
+        rule = escape_markdown(session.describe_rule(choice.previous_alpha))
+        st.markdown(f"**Since {rule}** ({format_noun(earlier.ticket.size, 'token')})")
         for token_ids, word in ((change.entered, "entered"), (change.left, "left")):
             if token_ids:
                 st.markdown(f"{format_noun(len(token_ids), 'token')} {word}: {list_tokens(tokens, token_ids)}")
@@ -37,15 +39,12 @@ def show_ticket_changes(comparison: Comparison, selection: SelectedTicket) -> No
     _show_neighbours(comparison, selection)
 
 
-def _describe_rule(alpha: AlphaChoice) -> str:
-    text = f"α = {format_number(alpha.significance_level, 6)}"
-    if alpha.correction != "none":
-        text += f" with {CORRECTION_NAMES[alpha.correction]}"
-    return text + (" by the paper's threshold" if alpha.p_value_method == "asymptotic" else "")
-
-
 def _show_neighbours(comparison: Comparison, selection: SelectedTicket) -> None:
-    tokens, level = comparison.pair.tokens, session.get_choice().alpha.significance_level
+    tokens, alpha = comparison.pair.tokens, session.get_choice().alpha
+    if alpha.top_k is not None:
+        _show_ranked_neighbours(comparison, selection)
+        return
+    level = alpha.significance_level
     neighbours = summarise_neighbours(selection.curve, comparison.result.counts, level)
     for title, step, token_ids in (
         ("Next to enter**, at", neighbours.next_level and round_up(neighbours.next_level), neighbours.entering),
@@ -53,3 +52,23 @@ def _show_neighbours(comparison: Comparison, selection: SelectedTicket) -> None:
     ):
         if step is not None:
             st.markdown(f"**{title} α = {format_number(step, 4)}: {list_tokens(tokens, token_ids)}")
+
+
+def _show_ranked_neighbours(comparison: Comparison, selection: SelectedTicket) -> None:
+    result, tokens = comparison.result, comparison.pair.tokens
+    neighbours = summarise_ranked_neighbours(result.counts, result.l2_shift, selection.winners)
+    for title, token_id in (("Next to enter", neighbours.entering), ("First to leave", neighbours.leaving)):
+        if token_id is not None:
+            statistic = format_statistic(result.counts[token_id] / result.width)
+            st.markdown(f"**{title}**, with D = {statistic}: {format_token(tokens[token_id])}")
+    if neighbours.tied > neighbours.taken:
+        st.caption(describe_ties(neighbours, result.width))
+
+
+def describe_ties(neighbours: RankedNeighbours, width: int) -> str:
+    """What is done about tokens whose D is that of the last one in the ticket. Plain text."""
+    statistic = format_statistic((neighbours.least_count or 0) / width)
+    return (
+        f"{format_noun(neighbours.tied, 'token')} have D = {statistic}; only the {neighbours.taken:,} of them with the "
+        "larger L2 shift are in the ticket."
+    )

@@ -11,9 +11,9 @@ import streamlit as st
 
 from dashboard import loaders, session
 from dashboard.components.run_fields import KEEP
-from dashboard.loaders import Comparison
+from dashboard.loaders import AlphaChoice, Comparison
 from dashboard.loaders.vocabulary import Vocabulary
-from dashboard.wording import format_noun, format_number, shorten
+from dashboard.wording import format_level, format_noun, shorten
 from kslottery_core.errors import KSLotteryError, RunError, TicketError
 
 if TYPE_CHECKING:
@@ -33,9 +33,8 @@ def list_tickets(comparison: Comparison | None) -> dict[str, tuple[str, Ticket]]
     found: dict[str, tuple[str, Ticket]] = {}
     if comparison is not None:
         ticket = loaders.load_selection(comparison, session.get_choice().alpha).ticket
-        level = format_number(session.get_choice().alpha.significance_level, 6)
         if ticket.size:
-            found[AT_ALPHA] = (f"the ticket at α {level}", ticket)
+            found[AT_ALPHA] = (_name_present(session.get_choice().alpha), ticket)
     try:
         records = loaders.load_run_store().list()
     except KSLotteryError:
@@ -49,6 +48,12 @@ def list_tickets(comparison: Comparison | None) -> dict[str, tuple[str, Ticket]]
         found[record.run_id] = (f"that of the run {record.name}", ticket)
     times = Counter(name for name, _ in found.values())
     return {key: (name if times[name] == 1 else f"{name}, {key}", ticket) for key, (name, ticket) in found.items()}
+
+
+def _name_present(alpha: AlphaChoice) -> str:
+    if alpha.top_k is not None:
+        return session.describe_rule(alpha)
+    return f"the ticket at α {format_level(alpha.significance_level)}"
 
 
 def _identify(ticket: Ticket) -> tuple[object, ...]:

@@ -4,6 +4,7 @@ from dashboard.figures.comparison import ScoreBars, score_bar_figure, summarise_
 from dashboard.figures.run import LossCurve, loss_curve_figure, summarise_loss
 from dashboard.figures.summary import (
     PairNumbers,
+    RankedNeighbours,
     TicketChange,
     TicketNeighbours,
     TicketNumbers,
@@ -12,6 +13,7 @@ from dashboard.figures.summary import (
     summarise_change,
     summarise_neighbours,
     summarise_pair,
+    summarise_ranked_neighbours,
     summarise_ticket,
 )
 from dashboard.figures.ticket import (
@@ -33,6 +35,7 @@ from dashboard.figures.token import (
 __all__ = [
     "LossCurve",
     "PairNumbers",
+    "RankedNeighbours",
     "RowHistogram",
     "ScoreBars",
     "StatisticHistogram",
@@ -50,6 +53,7 @@ __all__ = [
     "summarise_loss",
     "summarise_neighbours",
     "summarise_pair",
+    "summarise_ranked_neighbours",
     "summarise_result",
     "summarise_row_histogram",
     "summarise_scores",

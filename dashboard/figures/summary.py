@@ -96,6 +96,38 @@ def summarise_neighbours(curve: TicketCurve, counts: np.ndarray, significance_le
     )
 
 
+@dataclass(frozen=True)
+class RankedNeighbours:
+    """The edge of a ticket of the tokens of largest D: the first outside it and the last in it, None where none is.
+
+    `tied` tokens have the count of the last one, `least_count`, and `taken` of them are in the ticket.
+    """
+
+    entering: int | None
+    leaving: int | None
+    least_count: int | None
+    tied: int
+    taken: int
+
+
+def summarise_ranked_neighbours(counts: np.ndarray, l2_shift: np.ndarray, winners: np.ndarray) -> RankedNeighbours:
+    """Which token a ticket one larger or smaller would differ by; arrays (V,), a token without any D never enters."""
+    ids = np.arange(len(counts))
+    # lexsort puts the last in rank first, so that both edges are at an end whatever the size of the ticket
+    inside, outside = (
+        ids[mask][np.lexsort((-ids[mask], l2_shift[mask], counts[mask]))] for mask in (winners, ~winners & (counts > 0))
+    )
+    least = int(counts[inside[0]]) if inside.size else None
+    tied = counts == least if least is not None else np.zeros(len(counts), dtype=bool)
+    return RankedNeighbours(
+        entering=int(outside[-1]) if outside.size else None,
+        leaving=int(inside[0]) if inside.size else None,
+        least_count=least,
+        tied=int(tied.sum()),
+        taken=int((tied & winners).sum()),
+    )
+
+
 def order_by_count(counts: np.ndarray, mask: np.ndarray) -> tuple[int, ...]:
     """Token ids of a mask (V,), largest D first, equal D by id."""
     token_ids = np.flatnonzero(mask)

@@ -7,12 +7,13 @@ were seen before opens at once, in another session and after a restart.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from dashboard.loaders.kept_results import get_cached_result_path, list_description_folders, load_kept_result
 from dashboard.loaders.shelf import ResultShelf
 from kslottery_core.demo import DEMO_PATH
 from kslottery_core.errors import KSLotteryError
@@ -44,11 +45,12 @@ class PairChoice:
 
 @dataclass(frozen=True)
 class AlphaChoice:
-    """The rule that turns p-values into a ticket."""
+    """The rule that turns counts into a ticket: by alpha, or, with `top_k`, the so many tokens of largest D."""
 
     significance_level: float = 0.05
     correction: str = "none"
     p_value_method: str = "exact"
+    top_k: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +111,9 @@ def find_demo_text(part: str) -> Path | None:
     return next(iter(sorted(DEMO_PATH.rglob(f"*{part}*.jsonl"))), None)
 
 
-@st.cache_resource(max_entries=8, show_spinner=False, validate=lambda opened: opened[1] == _sign(opened[0]))
+@st.cache_resource(
+    max_entries=8, show_spinner=False, validate=lambda opened: opened[1] == compute_comparison_key(opened[0])
+)
 def _open_pair(choice: PairChoice) -> tuple[EmbeddingPair, str]:
     from kslottery_core.checkpoints import open_pair
 
@@ -119,11 +123,13 @@ def _open_pair(choice: PairChoice) -> tuple[EmbeddingPair, str]:
         parameter=choice.parameter,
         before_revision=choice.before_revision,
         after_revision=choice.after_revision,
+        description_folders=list_description_folders(DEMO_PATH),
     )
-    return pair, _sign(pair)
+    return pair, compute_comparison_key(pair)
 
 
-def _sign(pair: EmbeddingPair) -> str:
+def compute_comparison_key(pair: EmbeddingPair) -> str:
+    """A digest of both sides' files: what a comparison is cached by."""
     text = f"{_CACHE_VERSION} {pair.before.file_signature} {pair.after.file_signature}"
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -133,19 +139,12 @@ def _load_shelf() -> ResultShelf[KSResult]:
     return ResultShelf()
 
 
-def get_cached_result_path(key: str) -> Path:
-    """Where the result of a comparison lies on disk."""
-    from kslottery_core.runs import get_home
-
-    return get_home() / "cache" / f"ks-{key}.npz"
-
-
 def load_comparison(choice: PairChoice, progress: OnProgress = ignore_progress) -> Comparison:
     """Open both sides and compare them, or take what an earlier comparison of the same files found.
 
     Raises KSLotteryError. `progress` is told about rows compared; it is not called when nothing has to be computed.
     """
-    from kslottery_core.ks import compute_pair_ks, load_ks_result, save_ks_result
+    from kslottery_core.ks import compute_pair_ks, save_ks_result
 
     pair, key = _open_pair(choice)
     shelf, cache_problem = _load_shelf(), None
@@ -154,12 +153,8 @@ def load_comparison(choice: PairChoice, progress: OnProgress = ignore_progress) 
         if result is not None:
             return Comparison(choice, pair, result, key, from_cache=True)
         path = get_cached_result_path(key)
-        from_cache = path.exists()
-        if from_cache:
-            try:
-                result = load_ks_result(path)
-            except KSLotteryError:
-                from_cache = False  # a torn file is computed again and written anew
+        result = load_kept_result(path, DEMO_PATH if is_demo(choice) else None)
+        from_cache = result is not None
         if result is None or result.vocabulary_size != pair.vocabulary_size:
             result, from_cache = compute_pair_ks(pair, progress=progress), False
             try:
@@ -176,6 +171,8 @@ def _select(key: str, alpha: AlphaChoice, _comparison: Comparison) -> SelectedTi
 
     rule = {"correction": alpha.correction, "p_value_method": alpha.p_value_method}
     result, pair = _comparison.result, _comparison.pair
+    if alpha.top_k is not None:
+        return _select_top(_comparison, alpha.top_k, compute_ticket_curve(result, **rule))
     return SelectedTicket(
         ticket=select_ticket(result, alpha.significance_level, tokens=pair.tokens, **rule),
         winners=compute_ticket_mask(result, alpha.significance_level, **rule),
@@ -183,8 +180,23 @@ def _select(key: str, alpha: AlphaChoice, _comparison: Comparison) -> SelectedTi
     )
 
 
+def _select_top(comparison: Comparison, top_k: int, curve: TicketCurve) -> SelectedTicket:
+    """As many tokens as there are where more are asked for: an address may come from a pair with more of them."""
+    import numpy as np
+
+    from kslottery_core.tickets import select_top_k_ticket
+
+    result = comparison.result
+    ticket = select_top_k_ticket(result, min(top_k, result.vocabulary_size), tokens=comparison.pair.tokens)
+    if ticket.size < top_k:
+        ticket = replace(ticket, note=f"Only {ticket.size:,} of the {top_k:,} tokens asked for have a D above 0.")
+    winners = np.zeros(result.vocabulary_size, dtype=bool)
+    winners[list(ticket.token_ids)] = True
+    return SelectedTicket(ticket, winners, curve)
+
+
 def load_selection(comparison: Comparison, alpha: AlphaChoice) -> SelectedTicket:
-    """The ticket at this alpha, its mask over the vocabulary and the curve over all alpha."""
+    """The ticket that the rule gives, its mask over the vocabulary and the curve over all alpha."""
     return _select(comparison.key, alpha, comparison)
 
 
@@ -193,12 +205,17 @@ def _build_token_table(key: str, _comparison: Comparison) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
+    from kslottery_core.checkpoints.token_scripts import TOKEN_SCRIPTS, find_scripts
+
     result, pair = _comparison.result, _comparison.pair
+    scripts = pd.Categorical(find_scripts(pair.tokens, pair.token_kinds), categories=TOKEN_SCRIPTS)
     table = pd.DataFrame(
         {
             "token_id": np.arange(result.vocabulary_size),
             "token": list(pair.tokens),
+            "casefolded": [token.casefold() for token in pair.tokens],
             "kind": pd.Categorical(pair.token_kinds),
+            "script": scripts.remove_unused_categories(),
             "statistic": result.statistics,
             "count": result.counts,
             "p_value": result.p_values,

@@ -14,30 +14,24 @@ from dashboard.components.navigation import open_page
 from dashboard.components.pair_header import load_shown_comparison, show_pair_line
 from dashboard.components.run_form import OPEN_FORM
 from dashboard.components.ticket_changes import show_ticket_changes
-from dashboard.figures import (
-    statistic_histogram_figure,
-    summarise_result,
-    summarise_ticket,
-    summarise_ticket_curve,
-    ticket_curve_figure,
-)
+from dashboard.figures import summarise_ticket
 from dashboard.loaders import Comparison, SelectedTicket
 from dashboard.wording import escape_markdown, format_count, format_noun, format_share
 from kslottery_core.ks import format_statistic
 
 
 def render() -> None:
-    """Show the control, the ticket's size and cost, the curve, and the ticket itself."""
+    """Show the dial, the ticket's size and cost, what moves at its edge, and the ticket itself."""
     st.title("How many tokens win?")
     comparison = load_shown_comparison()
     if comparison is None:
         return
     show_pair_line(comparison)
-    show_alpha_control()
+    _warn_of_no_change(comparison)
+    show_alpha_control(comparison)
     selection = loaders.load_selection(comparison, session.get_choice().alpha)
     _show_numbers(comparison, selection)
     show_empty_ticket(comparison, selection)
-    _show_figures(comparison, selection)
     _show_meaning(comparison)
     st.subheader("What enters and leaves")
     show_ticket_changes(comparison, selection)
@@ -75,24 +69,9 @@ def _show_numbers(comparison: Comparison, selection: SelectedTicket) -> None:
     )
 
 
-def _show_figures(comparison: Comparison, selection: SelectedTicket) -> None:
-    result, alpha = comparison.result, session.get_choice().alpha
-    if result.changed_count == 0:
+def _warn_of_no_change(comparison: Comparison) -> None:
+    if comparison.result.changed_count == 0:
         st.warning("No row differs between before and after, so no α gives a ticket. Choose another after checkpoint.")
-        return
-    left, right = st.columns(2)
-    with left:
-        st.subheader("Ticket size against α")
-        curve = summarise_ticket_curve(
-            selection.curve, alpha.significance_level, selection.ticket.size, result.vocabulary_size
-        )
-        st.plotly_chart(ticket_curve_figure(curve), key="alpha_curve", alt="Number of winning tokens against alpha")
-    with right:
-        st.subheader("Where the threshold lies")
-        histogram = summarise_result(result, selection.ticket.least_count)
-        st.plotly_chart(
-            statistic_histogram_figure(histogram), key="alpha_histogram", alt="Tokens by D with the threshold of D"
-        )
 
 
 def _show_meaning(comparison: Comparison) -> None:
@@ -105,6 +84,8 @@ def _show_meaning(comparison: Comparison) -> None:
         icon=":material/info:",
     )
     alpha = session.get_choice().alpha
+    if alpha.top_k is not None:
+        return
     disagreement = describe_method_disagreement(
         comparison.result, alpha.significance_level, alpha.correction, comparison.pair.tokens
     )

@@ -20,12 +20,7 @@ from dashboard.components.empty_ticket import offer_level
 from dashboard.components.metric_row import ShownNumber, show_metric_row
 from dashboard.components.pair_header import make_row_progress, show_no_pair
 from dashboard.components.picture import show_picture
-from dashboard.components.series_tables import (
-    build_checkpoint_table,
-    build_overlap_table,
-    build_series_table,
-    show_tables,
-)
+from dashboard.components.series_tables import build_series_table, show_tables
 from dashboard.figures.growth import growth_figure, summarise_growth
 from dashboard.figures.series import (
     WinnerBars,
@@ -42,6 +37,7 @@ from dashboard.loaders.series import (
     load_series,
     load_series_selection,
 )
+from dashboard.reports.finding_tables import build_checkpoint_table, build_overlap_table
 from dashboard.wording import escape_markdown, format_code, format_count, format_noun, format_number, format_share
 from kslottery_core.errors import KSLotteryError
 from kslottery_core.ks import format_statistic

@@ -17,6 +17,7 @@ from dashboard.run_summary import (
     RunSummary,
     describe_group_differences,
     group_runs,
+    group_scores,
     list_measures,
     summarise_run,
 )
@@ -121,11 +122,7 @@ def _show_group(group: RunGroup, number: int, measure: tuple[str, str] | None, *
 
 
 def _show_bars(group: RunGroup, number: int, measure: tuple[str, str]) -> None:
-    by_signature: dict[str, list[tuple[str, str, float, str]]] = {}
-    for run in group.runs:
-        score = run.get_score(*measure)
-        if score is not None:
-            by_signature.setdefault(score.signature, []).append((run.name, run.method, score.value, score.signature))
+    by_signature = group_scores(group, measure)
     if not by_signature:
         st.caption(f"No run of this test has {escape_markdown(f'{measure[0]} of the {measure[1]}')}.")
     if len(by_signature) > 1:

@@ -22,10 +22,11 @@ from dashboard.components.scan_control import (
     show_scan_choice,
     show_scan_control,
 )
-from dashboard.components.scan_table import build_scan_table, show_scan_table, show_unit_table
+from dashboard.components.scan_table import show_scan_table, show_unit_table
 from dashboard.figures import statistic_histogram_figure, summarise_statistics
 from dashboard.figures.scan import MatrixNumbers, find_least_winning_level, summarise_entry, summarise_scan
 from dashboard.loaders.scan import PlannedScan, load_kept_scan, plan_scan
+from dashboard.reports.finding_tables import build_scan_table
 from dashboard.wording import (
     CORRECTION_NAMES,
     escape_markdown,

@@ -12,7 +12,13 @@ from dashboard.components.pair_findings import show_pair_findings
 from dashboard.components.pair_header import load_shown_comparison
 from dashboard.components.pair_picker import show_pair_picker
 from dashboard.components.picture import show_picture
-from dashboard.figures import statistic_histogram_figure, summarise_pair, summarise_result
+from dashboard.components.ticket_changes import describe_ties
+from dashboard.figures import (
+    statistic_histogram_figure,
+    summarise_pair,
+    summarise_ranked_neighbours,
+    summarise_result,
+)
 from dashboard.loaders import Comparison, SelectedTicket
 from dashboard.wording import (
     escape_markdown,
@@ -66,7 +72,7 @@ def _show_numbers(comparison: Comparison, selection: SelectedTicket) -> None:
                 "D is the largest gap between the distributions of a row's values before and after: 0 is none, 1 all.",
             ),
             ShownNumber(
-                f"Winning tokens at α = {format_number(alpha.significance_level, 6)}",
+                f"Winning tokens {session.describe_place(alpha)}",
                 format_count(selection.ticket.size),
                 format_share(selection.ticket.size, result.vocabulary_size),
             ),
@@ -85,6 +91,10 @@ def _show_overview(comparison: Comparison, selection: SelectedTicket) -> None:
         key="pair_histogram",
         alt="Number of tokens by D, winners in their own colour",
     )
+    if session.get_choice().alpha.top_k is not None:
+        edge = summarise_ranked_neighbours(result.counts, result.l2_shift, selection.winners)
+        if edge.tied > edge.taken:
+            st.caption(f"{describe_ties(edge, result.width)} The picture shows all of them as winners.")
     if summary.unchanged:
         st.caption(
             f"{format_noun(summary.unchanged, 'token')} whose row did not change at all are left out of the picture."

@@ -1,14 +1,15 @@
 """Open the input embedding of whatever a person names."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from math import prod
 from pathlib import Path
 
 from kslottery_core.checkpoints.adapter import ADAPTER_WEIGHTS, open_adapter
-from kslottery_core.checkpoints.architecture import Architecture, read_architecture
+from kslottery_core.checkpoints.architecture import Architecture
 from kslottery_core.checkpoints.gguf_file import open_gguf
 from kslottery_core.checkpoints.hub import HubFiles
+from kslottery_core.checkpoints.kept_architecture import load_architecture
 from kslottery_core.checkpoints.matrix import EmbeddingMatrix
 from kslottery_core.checkpoints.sources import ADAPTER_CONFIG, Source, find_source
 from kslottery_core.checkpoints.ticket_folder import open_ticket
@@ -27,23 +28,33 @@ DEEPEST_BASE = 8
 """An adapter on an adapter is possible; a longer chain is a base that names itself."""
 
 
-def open_embedding(source: str | Path, *, parameter: str | None = None, revision: str | None = None) -> EmbeddingMatrix:
+def open_embedding(
+    source: str | Path,
+    *,
+    parameter: str | None = None,
+    revision: str | None = None,
+    description_folders: Sequence[Path] = (),
+) -> EmbeddingMatrix:
     """Open the input-embedding matrix of `source` without loading the model or reading a row.
 
     `source` is a model folder, a .safetensors, .bin or .gguf file, a PEFT adapter or tuned-ticket folder, or a hub id
-    (`revision` belongs to it). `parameter` names the tensor where the architecture cannot tell. Raises CheckpointError.
+    (`revision` belongs to it). `parameter` names the tensor where the architecture cannot tell. `description_folders`
+    keep what architectures are (see `load_architecture`): one that is known opens without torch and transformers.
+    Raises CheckpointError.
     """
-    return _open(source, revision, parameter=parameter, depth=0)
+    return _open(source, revision, parameter=parameter, descriptions=description_folders, depth=0)
 
 
-def _open(source: str | Path, revision: str | None, *, parameter: str | None, depth: int) -> EmbeddingMatrix:
+def _open(
+    source: str | Path, revision: str | None, *, parameter: str | None, descriptions: Sequence[Path], depth: int
+) -> EmbeddingMatrix:
     if depth > DEEPEST_BASE:
         raise CheckpointError("Its base model leads back to itself; correct the base that it names.")
     found = find_source(source, revision)
-    open_base = partial(_open, parameter=parameter, depth=depth + 1)
+    open_base = partial(_open, parameter=parameter, descriptions=descriptions, depth=depth + 1)
     path = found.path
     if path is None:
-        return _open_hub(found, parameter, open_base)
+        return _open_hub(found, parameter, descriptions, open_base)
     if found.kind == "ticket":
         return open_ticket(found.text, path, open_base)
     if found.kind == "adapter":
@@ -53,11 +64,11 @@ def _open(source: str | Path, revision: str | None, *, parameter: str | None, de
     if found.kind == "folder":
         weights = open_weight_files(LocalFiles(path, found.text))
         assert weights is not None, "find_source saw the weights"
-        return _open_weights(found.text, "folder", weights, path, parameter)
-    return _open_file(found, path, parameter)
+        return _open_weights(found.text, "folder", weights, path, parameter, descriptions)
+    return _open_file(found, path, parameter, descriptions)
 
 
-def _open_file(found: Source, path: Path, parameter: str | None) -> EmbeddingMatrix:
+def _open_file(found: Source, path: Path, parameter: str | None, descriptions: Sequence[Path]) -> EmbeddingMatrix:
     """A single weights file; a file that belongs to a model folder is understood through that folder's config."""
     whole = None
     if (path.parent / "config.json").is_file():
@@ -68,10 +79,9 @@ def _open_file(found: Source, path: Path, parameter: str | None) -> EmbeddingMat
         if whole is None and is_alone:
             whole = open_weight_file(LocalFiles(path.parent, found.text), path.name)
     if whole is None:
-        return _open_weights(
-            found.text, found.kind, open_weight_file(LocalFiles(path.parent, found.text), path.name), None, parameter
-        )
-    matrix = _open_weights(found.text, found.kind, whole, path.parent, parameter)
+        alone = open_weight_file(LocalFiles(path.parent, found.text), path.name)
+        return _open_weights(found.text, found.kind, alone, None, parameter, descriptions)
+    matrix = _open_weights(found.text, found.kind, whole, path.parent, parameter, descriptions)
     if whole.shards[matrix.parameter] != path.name:
         raise CheckpointError(
             f"{found.text}: this shard holds no input embedding ({matrix.parameter!r} is in "
@@ -80,7 +90,9 @@ def _open_file(found: Source, path: Path, parameter: str | None) -> EmbeddingMat
     return matrix
 
 
-def _open_hub(found: Source, parameter: str | None, open_base: Callable[..., EmbeddingMatrix]) -> EmbeddingMatrix:
+def _open_hub(
+    found: Source, parameter: str | None, descriptions: Sequence[Path], open_base: Callable[..., EmbeddingMatrix]
+) -> EmbeddingMatrix:
     files = HubFiles(found.text, found.revision)
     has_config = files.fetch("config.json") is not None
     weights = open_weight_files(files) if has_config else None
@@ -97,17 +109,22 @@ def _open_hub(found: Source, parameter: str | None, open_base: Callable[..., Emb
             f"an adapter, found {found_instead}; download the file you mean (for example a .gguf) and give its path."
         )
     assert files.folder is not None, "config.json was fetched"
-    return _open_weights(found.text, "hub", weights, files.folder, parameter)
+    return _open_weights(found.text, "hub", weights, files.folder, parameter, descriptions)
 
 
 def _open_weights(
-    source: str, kind: str, weights: WeightFiles, folder: Path | None, parameter: str | None
+    source: str,
+    kind: str,
+    weights: WeightFiles,
+    folder: Path | None,
+    parameter: str | None,
+    descriptions: Sequence[Path],
 ) -> EmbeddingMatrix:
     config_file = None if folder is None else weights.files.fetch("config.json")
     architecture = None
     if config_file is not None:
         try:
-            architecture = read_architecture(config_file)
+            architecture = load_architecture(config_file, descriptions)
         except CheckpointError:
             if parameter is None:
                 raise

@@ -77,14 +77,18 @@ def open_pair(
     parameter: str | None = None,
     before_revision: str | None = None,
     after_revision: str | None = None,
+    description_folders: Sequence[Path] = (),
 ) -> EmbeddingPair:
     """Open two checkpoints for comparison; reads headers and tokenizers, no row.
 
-    Raises CheckpointError when a side cannot be opened, the widths d differ, or an id means two different tokens.
+    `description_folders` are as in `open_embedding`. Raises CheckpointError when a side cannot be opened, the widths d
+    differ, or an id means two different tokens.
     """
     pair = EmbeddingPair(
-        open_embedding(before, parameter=parameter, revision=before_revision),
-        open_embedding(after, parameter=parameter, revision=after_revision),
+        *(
+            open_embedding(source, parameter=parameter, revision=revision, description_folders=description_folders)
+            for source, revision in ((before, before_revision), (after, after_revision))
+        )
     )
     if pair.before.shape[1] != pair.after.shape[1]:
         raise CheckpointError(

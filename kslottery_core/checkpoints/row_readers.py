@@ -54,7 +54,7 @@ def check_matrix(entry: TensorEntry, where: str) -> tuple[int, int]:
 def list_safetensors(path: Path) -> dict[str, TensorEntry]:
     """Every tensor of a .safetensors file, from its header alone; raises CheckpointError for a broken file."""
     entries = {}
-    with _open_safetensors(path) as file:
+    with _open_safetensors(path, "np") as file:  # a header is read without waiting for torch
         for name in file.keys():  # noqa: SIM118 - the handle is no mapping
             tensor = file.get_slice(name)
             dtype = str(tensor.get_dtype())
@@ -62,11 +62,11 @@ def list_safetensors(path: Path) -> dict[str, TensorEntry]:
     return entries
 
 
-def _open_safetensors(path: Path) -> Any:
+def _open_safetensors(path: Path, framework: str = "pt") -> Any:
     from safetensors import SafetensorError, safe_open
 
     try:
-        return safe_open(str(path), framework="pt")
+        return safe_open(str(path), framework=framework)
     except SafetensorError as problem:
         raise CheckpointError(
             f"{path}: this is not a complete safetensors file ({problem}; {path.stat().st_size:,} bytes); "

@@ -85,11 +85,13 @@ def open_series(
     parameter: str | None = None,
     before_revision: str | None = None,
     after_revisions: Sequence[str | None] = (),
+    description_folders: Sequence[Path] = (),
 ) -> EmbeddingSeries:
     """Open one checkpoint before and several after it; reads headers and tokenizers, no row.
 
-    `after_revisions` belong to hub ids: none, or one for each after. The same checkpoint may be given twice. Raises
-    CheckpointError as `open_pair` does, naming which after it is, or when there is no after.
+    `after_revisions` belong to hub ids: none, or one for each after. The same checkpoint may be given twice.
+    `description_folders` are as in `open_embedding`. Raises CheckpointError as `open_pair` does, naming which after it
+    is, or when there is no after.
     """
     if not afters:
         raise CheckpointError("after: expected at least one checkpoint to compare with before, found none.")
@@ -103,7 +105,12 @@ def open_series(
     for number, (after, revision) in enumerate(zip(afters, revisions, strict=True), 1):
         try:
             pair = open_pair(
-                before, after, parameter=parameter, before_revision=before_revision, after_revision=revision
+                before,
+                after,
+                parameter=parameter,
+                before_revision=before_revision,
+                after_revision=revision,
+                description_folders=description_folders,
             )
         except CheckpointError as problem:
             if len(afters) == 1:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kslottery_core.checkpoints import open_pair
 from kslottery_core.corpora import CorpusSpec
+from kslottery_core.demo.first_view import save_first_view
 from kslottery_core.demo.phrases import generate_phrases, save_demo_corpora, split_phrases
 from kslottery_core.demo.pretraining import FULL_SIZE, QUICK_SIZE, pretrain
 from kslottery_core.demo.series import build_series
@@ -38,7 +39,7 @@ TICKET_TUNING = TuningSettings(learning_rate=1e-2, max_steps=300, batch_size=32,
 
 
 def build_demo(out: str | Path, *, quick: bool = False, on_progress: OnProgress = ignore_progress) -> None:
-    """Write `text/`, `before/`, `after/`, `series/`, `ticket.json` and `runs/` below an empty or new folder.
+    """Write text, both sides, series, `ticket.json`, runs and what the first view needs below an empty or new folder.
 
     Takes about a quarter of an hour on two cores, `quick` a minute (its models learn nothing). Raises KSLotteryError.
     """
@@ -55,6 +56,7 @@ def build_demo(out: str | Path, *, quick: bool = False, on_progress: OnProgress 
     _build_runs(out, quick, on_progress)
     for side in ("before", "after"):
         _compact_json(out / side / "tokenizer.json")
+    save_first_view(out)
 
 
 def _build_runs(out: Path, quick: bool, on_progress: OnProgress) -> None:

@@ -31,6 +31,7 @@ class Server:
     """The dashboard as the README starts it, on a free port, from another directory than the root."""
 
     def __init__(self, home: Path, folder: Path) -> None:
+        self.home = home
         self._environment = os.environ | {"KSLOTTERY_HOME": str(home)}
         self._folder = folder
         with socket.socket() as free:
@@ -68,21 +69,41 @@ class Server:
 
 @pytest.fixture
 def server(tmp_path):
+    """A server of this test's own, with an empty home."""
     running = Server(tmp_path / "home", tmp_path)
     running.start()
     yield running
     running.kill()
 
 
-@pytest.fixture
-def page():
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory):
+    """One server, and one home, for all tests of a file."""
+    folder = tmp_path_factory.mktemp("shared")
+    running = Server(folder / "home", folder)
+    running.start()
+    yield running
+    running.kill()
+
+
+# Not for the session: while playwright's loop runs, other tests cannot run one of their own in this thread.
+@pytest.fixture(scope="module")
+def browser():
+    """One Chromium for all tests of a file."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
+        running = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
         )
-        opened = browser.new_page(viewport={"width": 1280, "height": 900})
-        opened.set_default_timeout(PATIENCE)
-        yield opened
-        browser.close()
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A page of a browser that knows nothing of earlier tests."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(PATIENCE)
+    yield context.new_page()
+    context.close()

@@ -10,7 +10,7 @@ import kslottery_core.checkpoints
 import kslottery_core.ks
 from dashboard import loaders
 from dashboard.components.checkpoint_picker import name_checkpoints
-from dashboard.components.series_tables import build_overlap_table, build_series_table
+from dashboard.components.series_tables import build_series_table
 from dashboard.loaders import AlphaChoice, PairChoice
 from dashboard.loaders.series import (
     ComparableRun,
@@ -21,6 +21,7 @@ from dashboard.loaders.series import (
     load_series_selection,
     split_revision,
 )
+from dashboard.reports.finding_tables import build_overlap_table
 from kslottery_core.errors import CheckpointError
 
 

@@ -19,7 +19,7 @@ FULL = Choice(
     token_ids=(13, 5),
     run_id="r1",
     compared_runs=("r1", "r2"),
-    token_filter=TokenFilter("a,b=&#", "pattern", True, True, ("word", "unknown")),
+    token_filter=TokenFilter("a,b=&#", "pattern", True, False, True, ("word", "unknown"), ("latin", "none"), 3, 900),
     measure="chrF++, first line",
     scan=ScanView("column", "*mlp*", "median", True, "model.layers.3.mlp.up_proj.weight"),
     series=SeriesView(("/a/checkpoint-1", "org/b@v2"), True),

@@ -23,7 +23,9 @@ def toy_demo(tmp_path_factory):
 
 def test_a_toy_demo_holds_text_pair_ticket_and_finished_runs(toy_demo):
     out, events = toy_demo
-    assert sorted(path.name for path in out.iterdir()) == ["after", "before", "runs", "series", "text", "ticket.json"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        *("after", "before", "first_view", "runs", "series", "text", "ticket.json"),
+    ]
     pair = open_pair(out / "before", out / "after")
     assert (pair.width, pair.tied) == (QUICK_SIZE.width, False)
     ticket = load_ticket(out / "ticket.json")

@@ -1,0 +1,163 @@
+"""Choosing what a report holds: its title and author, its blocks in their order, and words around each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import streamlit as st
+
+from dashboard import session
+from dashboard.reports.registry import BLOCKS, KnownBlock, find_block
+from dashboard.reports.report import Report
+from dashboard.session.report_words import ReportWordsError, build_words_file, read_words_file
+from dashboard.wording import escape_markdown
+
+_LONGEST_TITLE, _LONGEST_AUTHOR = 200, 200
+_ALL = "All blocks with something to show"
+_LONGEST_TEXT = 20_000
+_SIGNS = r"A blank line ends a paragraph, a line that begins with - is an item; \*\*bold\*\*, \*italic\*, \`code\`."
+_FILE_PROBLEM = "kslottery.report_file_problem"
+
+
+def show_report_editor(report: Report) -> None:
+    """The fields and the list of blocks; each writes the session's choice before the page is drawn again."""
+    _show_names(report)
+    names = [section.name for section in report.sections]
+    _show_adding(names)
+    if not names:
+        st.info("No block is in the report. Add one above, or put all of them back.")
+    for place, section in enumerate(report.sections):
+        _show_block(names, place, section.block.title, has_problem=section.block.problem is not None)
+    _show_words_file()
+
+
+def _show_names(report: Report) -> None:
+    st.session_state["report_title"] = session.get_choice().report.title
+    st.session_state["report_author"] = session.get_report_words().author
+    title, author = st.columns(2)
+    title.text_input(
+        "Title of the report",
+        key="report_title",
+        placeholder=report.title,
+        max_chars=_LONGEST_TITLE,
+        on_change=lambda: session.set_report_view(title=st.session_state["report_title"].strip()),
+    )
+    author.text_input(
+        "Author, occasion",
+        key="report_author",
+        placeholder="Stands below the title, with the date",
+        max_chars=_LONGEST_AUTHOR,
+        on_change=_take_author,
+    )
+
+
+def _take_author() -> None:
+    words = session.get_report_words()
+    session.set_report_words(replace(words, author=st.session_state["report_author"].strip()))
+
+
+def _show_adding(names: Sequence[str]) -> None:
+    missing = [block.name for block in BLOCKS if block.name not in names]
+    add, everything = st.columns([3, 1.4], vertical_alignment="bottom")
+    st.session_state["report_added"] = None
+    add.selectbox(
+        "Add a block",
+        missing,
+        format_func=_name_block,
+        key="report_added",
+        placeholder="Choose a block" if missing else "Every block is in the report",
+        disabled=not missing,
+        on_change=_take_added,
+        args=(tuple(names),),
+    )
+    everything.button(
+        _ALL,
+        key="report_all",
+        icon=":material/restart_alt:",
+        disabled=session.get_choice().report.blocks is None,
+        on_click=session.set_report_view,
+        kwargs={"blocks": None},
+        width="stretch",
+    )
+
+
+def _name_block(name: str) -> str:
+    block: KnownBlock | None = find_block(name)
+    return name if block is None else block.title
+
+
+def _take_added(names: tuple[str, ...]) -> None:
+    if st.session_state["report_added"] is not None:
+        session.set_report_view(blocks=(*names, st.session_state["report_added"]))
+
+
+def _show_block(names: list[str], place: int, title: str, *, has_problem: bool) -> None:
+    """One row of the list: its title, its words behind a button, and the buttons that move it."""
+    name, last = names[place], place == len(names) - 1
+    words = session.get_report_words()
+    written = sum(bool(text.strip()) for text in (words.get_before(name), words.get_after(name)))
+    # Side by side as long as there is room, below each other on a narrow screen.
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        note = " :gray[(nothing to show yet)]" if has_problem else ""
+        st.markdown(f"**{place + 1}. {escape_markdown(title)}**{note}", width="stretch")
+        with st.popover(f"Words ({written})" if written else "Words", key=f"report_words_{name}"):
+            for side, text in (("before", words.get_before(name)), ("after", words.get_after(name))):
+                key = f"report_{side}_{name}"
+                st.session_state[key] = text
+                st.text_area(
+                    f"Words {side} {title}",
+                    key=key,
+                    height=120,
+                    max_chars=_LONGEST_TEXT,
+                    on_change=_take_words,
+                    args=(name, side, key),
+                )
+            st.caption(_SIGNS)
+        for act, label, disabled in (("up", "Up", place == 0), ("down", "Down", last), ("remove", "Remove", False)):
+            st.button(
+                label, key=f"report_{act}_{name}", disabled=disabled, on_click=_move, args=(tuple(names), place, act)
+            )
+
+
+def _take_words(name: str, side: str, key: str) -> None:
+    session.set_report_words(session.get_report_words().turn_to(name, **{side: st.session_state[key]}))
+
+
+def _move(names: tuple[str, ...], place: int, act: str) -> None:
+    order = list(names)
+    moved = order.pop(place)
+    if act != "remove":
+        order.insert(place + (-1 if act == "up" else 1), moved)
+    session.set_report_view(blocks=tuple(order))
+
+
+def _show_words_file() -> None:
+    problem = st.session_state.pop(_FILE_PROBLEM, None)
+    with st.expander("Keep these words for another day", expanded=problem is not None):
+        st.caption("Title, author, blocks and all words as a small file; what the blocks show is not in it.")
+        if problem is not None:
+            st.error(escape_markdown(problem))
+        st.download_button(
+            "Save the words",
+            data=build_words_file(session.get_choice().report, session.get_report_words()),
+            file_name="report-words.json",
+            mime="application/json",
+            icon=":material/download:",
+            on_click="ignore",
+            key="report_words_save",
+        )
+        st.file_uploader("Load saved words", type="json", key="report_words_file", on_change=_take_file)
+
+
+def _take_file() -> None:
+    file = st.session_state["report_words_file"]
+    if file is None:
+        return
+    try:
+        view, words = read_words_file(file.getvalue(), file.name)
+    except ReportWordsError as problem:
+        st.session_state[_FILE_PROBLEM] = str(problem)
+        return
+    session.set_report_view(blocks=view.blocks, title=view.title)
+    session.set_report_words(words)

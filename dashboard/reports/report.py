@@ -1,0 +1,56 @@
+"""A report: the chosen blocks in their order, with the person's words around them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from dashboard import loaders
+from dashboard.reports.block import Block, sign_block
+from dashboard.reports.context import ReportContext
+from dashboard.reports.registry import BLOCKS, KnownBlock
+from dashboard.session.report_words import ReportWords
+from dashboard.wording import format_moment
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """A block with the person's words before and after it."""
+
+    name: str
+    block: Block
+    before: str = ""
+    after: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """Everything that a file, a preview or slides show. `moment` is when it was built (unix seconds)."""
+
+    title: str
+    author: str
+    moment: float
+    sections: tuple[Section, ...]
+
+
+def build_report(context: ReportContext, blocks: Sequence[KnownBlock] | None, title: str, words: ReportWords) -> Report:
+    """Build the chosen blocks, or with None every block that has something to show."""
+    drawn = f"drawn {format_moment(context.moment)}"
+    sections = []
+    for known in BLOCKS if blocks is None else blocks:
+        block = sign_block(known.build(context), drawn)
+        if blocks is not None or block.problem is None:
+            sections.append(Section(known.name, block, words.get_before(known.name), words.get_after(known.name)))
+    return Report(title or suggest_title(context), words.author, context.moment, tuple(sections))
+
+
+def suggest_title(context: ReportContext) -> str:
+    """What the report is called where the person gave no title."""
+    pair = context.pair
+    if pair is None:
+        return "KS-Lottery report"
+    if loaders.is_demo(pair):
+        return "KS-Lottery report: the bundled demo"
+    before, after = (PurePath(source or "").name for source in (pair.before, pair.after))
+    return f"KS-Lottery report: {before} → {after}"

@@ -1,0 +1,47 @@
+"""The first page of a new server shows the demo without waiting for what takes seconds to import."""
+
+import os
+import subprocess
+import sys
+
+CODE = """
+import sys
+from pathlib import Path
+from streamlit.testing.v1 import AppTest
+import dashboard
+app = AppTest.from_file(str(Path(dashboard.__file__).with_name("app.py")), default_timeout=120)
+for name, value in zip(sys.argv[1::2], sys.argv[2::2]):
+    app.query_params[name] = value
+app.run()
+assert not app.exception, app.exception[0].message
+print([metric.value for metric in app.metric])
+print(*sorted({"torch", "transformers", "scipy", "numba", "pandas"} & set(sys.modules)))
+"""
+
+
+def look(home, **address):
+    words = [word for item in address.items() for word in map(str, item)]
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, *words],
+        env=os.environ | {"KSLOTTERY_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    metrics, loaded = done.stdout.splitlines()[-2:]
+    return metrics, loaded.split()
+
+
+def test_the_demo_opens_in_a_new_home_without_heavy_imports(tmp_path):
+    metrics, loaded = look(tmp_path)
+    assert metrics.startswith("['2,048'")
+    assert loaded == []
+
+
+def test_a_pair_seen_before_opens_without_heavy_imports_and_a_new_one_needs_them(tmp_path, pair_folder):
+    sides = {name: pair_folder / name for name in ("before", "after")}
+    first, loaded = look(tmp_path, **sides)
+    assert {"torch", "transformers"} <= set(loaded)
+    again, loaded = look(tmp_path, **sides)
+    assert again == first
+    assert loaded == []
