@@ -18,8 +18,8 @@ from dashboard.components.navigation import register_pages, show_sidebar  # noqa
 
 _TITLES = {
     "pair": ("Pair", ":material/compare_arrows:"),
-    "tokens": ("Tokens", ":material/search:"),
     "alpha": ("Alpha", ":material/tune:"),
+    "tokens": ("Tokens", ":material/search:"),
     "layers": ("Layers", ":material/layers:"),
     "checkpoints": ("Checkpoints", ":material/timeline:"),
     "certificates": ("Certificates", ":material/verified:"),

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from dashboard import session
-from dashboard.components.csv_file import build_csv
 from dashboard.components.empty_ticket import offer_level
 from dashboard.components.metric_row import ShownNumber, show_metric_row
 from dashboard.components.picture import show_picture
@@ -21,6 +20,7 @@ from dashboard.figures.certificate import (
     summarise_certificates,
     summarise_margins,
 )
+from dashboard.reports.csv_file import build_csv
 from dashboard.reports.finding_tables import build_curve_table
 from dashboard.wording import (
     CERTIFIED_KINDS,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
-from dashboard.components.csv_file import build_csv
 from dashboard.figures.certificate import is_anything_certified
+from dashboard.reports.csv_file import build_csv
 from dashboard.wording import CERTIFIED_TEXTS, format_number
 from kslottery_core.ks import format_statistic
 

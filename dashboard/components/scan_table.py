@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from dashboard.components.csv_file import build_csv
+from dashboard.reports.csv_file import build_csv
 
 if TYPE_CHECKING:
     from kslottery_core.scans import ScanEntry

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from dashboard.components.csv_file import build_csv
 from dashboard.loaders.series import SeriesComparison, SeriesSelection
+from dashboard.reports.csv_file import build_csv
 
 _MOST_ROWS = 10
 _MOST_TOKENS = 2000

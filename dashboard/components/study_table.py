@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard.components.csv_file import build_csv
+from dashboard.reports.csv_file import build_csv
 from dashboard.reports.run_tables import build_result_rows
 from dashboard.wording import NOT_MEASURED, escape_markdown, format_number
 

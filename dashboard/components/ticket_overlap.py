@@ -11,7 +11,6 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import session
-from dashboard.components.csv_file import build_csv
 from dashboard.components.overlap_choice import TokenSet, choose_sets
 from dashboard.components.picture import show_picture
 from dashboard.components.ticket_changes import list_tokens
@@ -25,6 +24,7 @@ from dashboard.figures.overlap_sets import (
     summarise_overlap_sets,
 )
 from dashboard.loaders import Comparison, SelectedTicket
+from dashboard.reports.csv_file import build_csv
 from dashboard.wording import format_noun
 
 _MOST_OPTIONS = 200

@@ -8,7 +8,6 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import loaders
-from dashboard.components.csv_file import build_csv
 from dashboard.components.picture import show_picture
 from dashboard.figures.token_overlay import (
     MOST_OVERLAID,
@@ -18,6 +17,7 @@ from dashboard.figures.token_overlay import (
 )
 from dashboard.figures.token_shift import NAMED_COORDINATES, summarise_coordinate_shifts
 from dashboard.loaders import Comparison, SelectedTicket
+from dashboard.reports.csv_file import build_csv
 from dashboard.wording import format_noun
 
 _SHARE = f"Share of {NAMED_COORDINATES} (%)"

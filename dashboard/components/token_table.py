@@ -10,8 +10,8 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import session
-from dashboard.components.csv_file import build_csv
 from dashboard.components.token_filter import clear_token_filter
+from dashboard.reports.csv_file import build_csv
 from dashboard.session import TokenFilter, TokenOrder
 from dashboard.wording import KIND_NAMES, ORDER_NAMES, SCRIPT_NAMES, format_name, format_noun
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass, replace
 
 import plotly.graph_objects as go
@@ -13,6 +14,7 @@ from dashboard.wording import format_moment, shorten
 _FONT_SIZE = 22
 _SMALL_PRINT = 12
 _LEGEND_ROOM, _SIDE_ROOM, _BOTTOM_ROOM = 76, 96, 84
+_AXIS_SIGNS = 38  # about what the height of a screen takes, turned
 _MOST_ROWS = 8
 _MOST_SIGNS = 32
 
@@ -79,6 +81,11 @@ def enlarge_figure(figure: go.Figure) -> go.Figure:
     )
     large.update_xaxes(title_font=font, tickfont=font)
     large.update_yaxes(title_font=font, tickfont=font)
+    for axis in large.select_yaxes():
+        titles = textwrap.wrap(axis.title.text or "", _AXIS_SIGNS)
+        if len(titles) > 1:
+            axis.title.text = "<br>".join(titles)
+            large.layout.margin.l = max(large.layout.margin.l, _SIDE_ROOM + 1.3 * _FONT_SIZE * (len(titles) - 1))
     large.update_annotations(font=font)
     large.update_coloraxes(colorbar={"tickfont": font, "title": {"font": font}})
     for trace in large.data:

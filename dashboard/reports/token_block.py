@@ -44,8 +44,8 @@ def build_map_block(context: ReportContext) -> Block:
     hidden = np.cumsum(winner) > _MOST_POINTS
     summary = summarise_token_map(table.assign(winner=winner & ~hidden), counts, x=view.x, y=view.y, log_x=view.log_x)
     caption = (
-        f"{format_noun(summary.drawn, 'token')} by {MAP_AXIS_NAMES[summary.x]} (across) and "
-        f"{MAP_AXIS_NAMES[summary.y]} (up): the darker, the more of them; winners are points."
+        f"{format_noun(summary.drawn, 'token')}; across: {MAP_AXIS_NAMES[summary.x]}, up: {MAP_AXIS_NAMES[summary.y]}. "
+        "The stronger the shade, the more tokens; winners are points."
     )
     if hidden.any():
         caption += f" Only the {_MOST_POINTS:,} winners of largest D are drawn as points."

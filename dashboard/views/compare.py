@@ -6,12 +6,12 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import loaders, session
-from dashboard.components.csv_file import build_csv
 from dashboard.components.navigation import show_link
 from dashboard.components.output_table import show_outputs
 from dashboard.components.picture import show_picture
 from dashboard.components.run_table import build_comparison_rows, show_run_table
 from dashboard.figures import score_bar_figure, summarise_scores
+from dashboard.reports.csv_file import build_csv
 from dashboard.run_summary import (
     RunGroup,
     RunSummary,

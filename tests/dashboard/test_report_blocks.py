@@ -136,10 +136,10 @@ def test_the_map_counts_every_token_and_draws_winners_as_points(make_context):
     assert sorted(token_id for _, token_id, *_ in winners.customdata) == list(
         load_ticket(DEMO_PATH / "ticket.json").token_ids
     )
-    assert picture.caption.startswith("2,048 tokens by L2 shift (across) and D (up)"), "no text, so no frequency"
+    assert picture.caption.startswith("2,048 tokens; across: L2 shift, up: D."), "no text, so no frequency"
     text = CorpusSpec(str(DEMO_PATH / "text" / "test.jsonl"), "en", "ca")
     counted = build("map", make_context(text=text))
-    assert counted.pictures[0].caption.startswith("2,048 tokens by Frequency in the text (across)")
+    assert counted.pictures[0].caption.startswith("2,048 tokens; across: Frequency in the text, up: D.")
     assert "text test.jsonl " in counted.signature
     missing = build("map", make_context(text=CorpusSpec("/no/such/text.jsonl")))
     assert "/no/such/text.jsonl" in missing.problem
@@ -368,6 +368,9 @@ def test_a_slide_has_large_type_and_no_height_of_its_own(make_context):
     sizes = {large.layout.xaxis.tickfont.size, large.layout.yaxis.title.font.size, large.layout.legend.font.size}
     assert sizes == {22}
     assert large.data[-1].textfont.size == 22
+    assert large.layout.yaxis.title.text == figure.layout.yaxis.title.text
+    figure.update_yaxes(title_text="D, the largest gap between the values before and after")
+    assert enlarge_figure(figure).layout.yaxis.title.text == "D, the largest gap between the values<br>before and after"
 
 
 def test_a_slide_takes_a_few_rows_and_says_so(make_context):

@@ -7,9 +7,9 @@ import pytest
 
 import kslottery_core.studies
 from dashboard import loaders
-from dashboard.components.csv_file import build_csv
 from dashboard.components.study_grid import arrange_cells
 from dashboard.components.study_table import build_result_rows
+from dashboard.reports.csv_file import build_csv
 from dashboard.session import Choice, StudyView, build_address, read_address
 from kslottery_core.corpora import CorpusSpec
 from kslottery_core.runs.status import read_host

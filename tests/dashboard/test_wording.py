@@ -3,7 +3,7 @@ import re
 import pandas as pd
 import pytest
 
-from dashboard.components.csv_file import build_csv
+from dashboard.reports.csv_file import build_csv
 from dashboard.wording import escape_markdown, format_code, format_name, format_token, protect_cell, shorten
 
 JOINER = "\u2060"

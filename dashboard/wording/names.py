@@ -1,8 +1,4 @@
-"""Numbers and names as people read them: no raw code words reach the page."""
-
-import math
-import re
-import time
+"""What things are called on the screen: no raw code words reach the page."""
 
 NOT_MEASURED = "not measured"
 NOT_DEFINED = "not defined"
@@ -204,113 +200,9 @@ TIED_DEFAULT = (
     "rows of a ticket can be trained at both ends instead."
 )
 
-_MARKDOWN_SIGNS = re.compile(r"[\\`*_\[\]()#!<>$:~|&]")
-# The page turns emoji names, icons, addresses and e-mails into more than text even where every sign is escaped; an
-# invisible joiner (which takes no width and allows no line break) keeps each of them apart.
-_JOINER = "\u2060"
-_LATE_SIGNS = re.compile(r"(:(?=[\w+/-])|\bwww(?=\.)|@)", re.IGNORECASE)
-_BLOCK_START = re.compile(r"^(?:(\d+)(?=\.(?:\s|$))|(?=[-+=]))")
-
-
-def escape_markdown(text: str) -> str:
-    """Text from a file, an address or a person, as Markdown that shows it on one line and does nothing else."""
-    line = _LATE_SIGNS.sub(rf"\1{_JOINER}", " ".join(text.split()))
-    escaped = _MARKDOWN_SIGNS.sub(r"\\\g<0>", line)
-    return _BLOCK_START.sub(r"\1\\", escaped)
-
-
-def shorten(text: str, length: int = 60) -> str:
-    """At most `length` characters of a text, with an ellipsis where more was there."""
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def protect_cell(value: object) -> object:
-    """A cell of a CSV file: text that a spreadsheet would run as a formula gets an apostrophe, all else stays."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
-
 
 def format_name(names: dict[str, str], name: str | None) -> str:
     """The readable form of a code word; an unknown one is at least freed of its underscores."""
     if name is None:
         return NOT_MEASURED
     return names.get(name, name.replace("_", " ").capitalize())
-
-
-def format_number(value: float | None, digits: int = 3) -> str:
-    """A number with `digits` significant digits, or "not measured"."""
-    if value is None or math.isnan(value):
-        return NOT_MEASURED
-    text = f"{value:.{digits}g}"
-    return text.replace("e-0", "e-").replace("e+0", "e")
-
-
-def format_level(level: float) -> str:
-    """A significance level with all of its digits, so that typing it gives the same one."""
-    return repr(float(level)).replace("e-0", "e-")
-
-
-def format_count(value: int | None) -> str:
-    """A whole number with thousands separated by commas."""
-    return NOT_MEASURED if value is None else f"{value:,}"
-
-
-def format_noun(count: int, singular: str, plural: str | None = None) -> str:
-    """`3 tokens`, `1 token`."""
-    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
-
-
-def format_share(part: int, whole: int | None) -> str:
-    """A share in percent, with enough digits that a small one is not shown as zero."""
-    if not whole:
-        return NOT_MEASURED
-    percent = 100 * part / whole
-    if part and percent < 0.01:
-        return f"{percent:.2g} %"
-    if part < whole and percent > 99.99:
-        return "just under 100 %"
-    return f"{percent:.3g} %"
-
-
-def format_seconds(seconds: float | None) -> str:
-    """A duration; under a second in milliseconds, over a minute in minutes and seconds."""
-    if seconds is None:
-        return NOT_MEASURED
-    if seconds < 1:
-        return f"{1000 * seconds:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
-def format_bytes(size: int | None) -> str:
-    """A size in decimal units."""
-    if size is None:
-        return NOT_MEASURED
-    value = float(size)
-    for unit in ("bytes", "kB", "MB"):
-        if value < 1000:
-            return f"{value:.3g} {unit}" if unit != "bytes" else f"{size:,} bytes"
-        value /= 1000
-    return f"{value:.3g} GB"
-
-
-def format_moment(moment: float | None) -> str:
-    """A moment (unix seconds) in this computer's local time."""
-    if moment is None:
-        return NOT_MEASURED
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
-
-
-def format_code(text: str) -> str:
-    """Any text as inline code in Markdown: the fence is longer than every run of backticks inside."""
-    line = " ".join(text.splitlines()) or " "
-    fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
-    pad = " " if line.strip() and (line[0] in "` " or line[-1] in "` ") else ""
-    return f"{fence}{pad}{line}{pad}{fence}"
-
-
-def format_token(token: str) -> str:
-    """A token's label as inline code in Markdown, whatever it holds."""
-    return format_code(token)
