@@ -28,21 +28,22 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 PARTS = ("first-paint", "pages", "dial", "map", "memory")
-_FRAMES = 200
 _MEMORY_REPEATS = 3
 LIBRARIES = ("streamlit", "plotly", "pandas", "playwright")
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """V and d of the pairs: for changing pages, for frames in the browser, and of a model of seven billion."""
+    """V and d of the pairs (for changing pages, for frames in the browser, of a 7B model), and how much is done."""
 
     pages: tuple[int, int] = (128_000, 1_024)
     frames: tuple[int, int] = (256_000, 4_096)
     seven_billion: tuple[int, int] = (32_000, 4_096)
+    frame_count: int = 200
+    sessions: int = 10
 
 
-SMALL = Sizes((2_000, 64), (4_000, 256), (1_000, 128))
+SMALL = Sizes((2_000, 64), (4_000, 256), (1_000, 128), frame_count=20, sessions=2)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -87,14 +88,15 @@ def _measure(options: argparse.Namespace, folder: Path, sizes: Sizes) -> tuple[l
 def _list_calls(
     browser: Browser, folder: Path, sizes: Sizes, repeats: int, parts: Sequence[str]
 ) -> Iterator[Callable[[], list[Measured]]]:
+    memory_repeats = min(repeats, _MEMORY_REPEATS)
     if "first-paint" in parts:
         yield lambda: measure_first_paint(browser, folder, repeats)
     if {"dial", "map"} & {*parts}:
         counted = make_compared_pair(folder / "frames", *sizes.frames)
         if "dial" in parts:
-            yield lambda: measure_dial_frames(browser, folder, counted, _FRAMES)
+            yield lambda: measure_dial_frames(browser, folder, counted, sizes.frame_count)
         if "map" in parts:
-            yield lambda: [measure_map_redraw(browser, folder, counted, _FRAMES)]
+            yield lambda: [measure_map_redraw(browser, folder, counted, sizes.frame_count)]
     if {"pages", "dial", "memory"} & {*parts}:
         pair = make_pair(folder / "pages", *sizes.pages)
         if "pages" in parts:
@@ -102,10 +104,10 @@ def _list_calls(
         if "dial" in parts:
             yield lambda: measure_dial_release(browser, folder, pair, repeats)
         if "memory" in parts:
-            yield lambda: [measure_memory(browser, folder, pair, min(repeats, _MEMORY_REPEATS))]
+            yield lambda: [measure_memory(browser, folder, pair, sizes.sessions, memory_repeats)]
     if "memory" in parts:
         large = make_pair(folder / "seven-billion", *sizes.seven_billion)
-        yield lambda: [measure_memory(browser, folder, large, min(repeats, _MEMORY_REPEATS))]
+        yield lambda: [measure_memory(browser, folder, large, sizes.sessions, memory_repeats)]
 
 
 def _tell(found: list[Measured]) -> list[Measured]:

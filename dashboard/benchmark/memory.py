@@ -15,17 +15,16 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 TARGET_RATIO = 1.3
-SESSIONS = 10
 _PAGES = ("", "tokens", "alpha")
 
 
-def measure_memory(browser: Browser, folder: Path, pair: PairFolders, repeats: int) -> Measured:
-    """Resident memory of a new server with `SESSIONS` open sessions over that with one; each saw three pages."""
+def measure_memory(browser: Browser, folder: Path, pair: PairFolders, sessions: int, repeats: int) -> Measured:
+    """Resident memory of a new server with `sessions` (2 or more) open over that with one; each saw three pages."""
     one, all_of_them = [], []
     for _ in range(repeats):
-        with Server(DASHBOARD, folder, folder / "home") as server, contextlib.ExitStack() as sessions:
-            for number in range(1, SESSIONS + 1):
-                page = sessions.enter_context(open_page(browser))
+        with Server(DASHBOARD, folder, folder / "home") as server, contextlib.ExitStack() as pages:
+            for number in range(1, sessions + 1):
+                page = pages.enter_context(open_page(browser))
                 for name in _PAGES:
                     page.goto(f"{server.address}/{name}?{pair.build_query()}")
                     wait_until_still(page)
@@ -34,11 +33,11 @@ def measure_memory(browser: Browser, folder: Path, pair: PairFolders, repeats: i
                     one.append(server.read_memory_bytes() / 1e6)
             all_of_them.append(server.read_memory_bytes() / 1e6)
     return Measured(
-        f"Memory of the server, {SESSIONS} sessions, {pair.describe()}",
+        f"Memory of the server, {sessions} sessions, {pair.describe()}",
         "MB",
         tuple(all_of_them),
         TARGET_RATIO,
         "one session",
         tuple(one),
-        note=f"{(all_of_them[-1] - one[-1]) / (SESSIONS - 1):.1f} MB a further session",
+        note=f"{(all_of_them[-1] - one[-1]) / (sessions - 1):.1f} MB a further session",
     )

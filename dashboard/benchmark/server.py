@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -41,7 +40,6 @@ class Server:
                 cwd=self._folder,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,
             )
         self.started_seconds = time.perf_counter()
         self._wait()
@@ -49,7 +47,7 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         if self._process is not None and self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.kill()
             self._process.wait()
 
     def read_memory_bytes(self) -> int:

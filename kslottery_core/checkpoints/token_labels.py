@@ -44,9 +44,9 @@ def _label_token(token: str, byte_level: bool, special: bool) -> tuple[str, str]
         text = token.replace("▁", " ")
         return _show_text(text), _find_kind(text)
     characters = _map_byte_characters()
-    if not all(character in characters for character in token):
+    if not characters.keys() >= set(token):
         return _show_text(token), _find_kind(token)  # an added token is stored as plain text
-    content = bytes(characters[character] for character in token)
+    content = bytes(map(characters.__getitem__, token))
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
@@ -55,6 +55,8 @@ def _label_token(token: str, byte_level: bool, special: bool) -> tuple[str, str]
 
 
 def _show_text(text: str) -> str:
+    if text.isprintable():  # nearly every token: none of its characters is control, format or space but " "
+        return text.replace(" ", SPACE)
     return "".join(VISIBLE.get(character) or _show_character(character) for character in text)
 
 
@@ -75,6 +77,8 @@ def _show_broken_text(content: bytes) -> str:
 
 
 def _find_kind(text: str) -> str:
+    if text.strip(" ").isalpha():
+        return "word"
     kinds = {unicodedata.category(character)[0] for character in text}
     if kinds <= {"C", "Z"}:
         return "control"

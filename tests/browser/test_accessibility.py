@@ -74,6 +74,7 @@ def check_page(page) -> None:
         ("runs", "Runs"),
         (f"runs?run={RunStore(DEMO_PATH / 'runs').list()[0].run_id}", "Runs"),
         ("compare", "Compare runs"),
+        ("report", "Show what was found"),
         ("?before=/no/such/folder&after=/nor/this", "Which tokens moved?"),
     ],
 )

@@ -1,6 +1,7 @@
 """A person can read every token."""
 
 import json
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,18 @@ def test_tokens_with_a_role_are_special(tmp_path: Path) -> None:
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
     (tmp_path / "special_tokens_map.json").write_text("[broken")
     assert load_token_table(tmp_path).special_ids == {0, tokenizer.token_to_id("the")}
+
+
+def test_every_character_of_unicode_is_shown_or_escaped_by_its_category() -> None:
+    characters = [chr(point) for point in range(0x110000) if not 0xD800 <= point <= 0xDFFF]
+    visible = {" ": "␣", "\n": "↵", "\t": "⇥", "\r": "\\r", "▁": "␣"}
+    expected = {"C": "control", "Z": "control", "L": "word", "M": "word", "N": "number"}
+    labels, kinds = label_tokens(characters, [], len(characters))
+    for character, label, kind in zip(characters, labels, kinds, strict=True):
+        category = unicodedata.category(" " if character == "▁" else character)[0]
+        escaped = character.encode("unicode_escape").decode("ascii")
+        assert label == visible.get(character, escaped if category in "CZ" else character), ascii(character)
+        assert kind == expected.get(category, "punctuation"), ascii(character)
 
 
 def test_slow_tokenizer_files_are_read_through_transformers(tmp_path: Path) -> None:
