@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from dashboard.components.navigation import name_source
 from dashboard.loaders import PairChoice, list_downloads
 from dashboard.loaders.certificates import (
     find_work,
@@ -19,7 +18,7 @@ from dashboard.loaders.certificates import (
     start_checking,
 )
 from dashboard.loaders.texts import is_on_hub
-from dashboard.wording import escape_markdown, format_code, format_moment, format_noun, format_seconds
+from dashboard.wording import escape_markdown, format_code, format_moment, format_noun, format_seconds, name_source
 from kslottery_core.errors import KSLotteryError
 
 if TYPE_CHECKING:

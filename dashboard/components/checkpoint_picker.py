@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import streamlit as st
@@ -145,11 +145,16 @@ def name_checkpoints(sources: Sequence[str], runs: Sequence[ComparableRun]) -> t
     return tuple(known.get(source) or labels[source] for source in sources)
 
 
+def get_edited_names() -> Mapping[str, tuple[str, int | None]]:
+    """Label and step of each checkpoint as they stand in this session's tables, by source."""
+    return st.session_state.get(_NAMES, {})
+
+
 def edit_checkpoints(
     sources: Sequence[str], labels: Sequence[str], steps: Sequence[int | None]
 ) -> tuple[tuple[str, ...], tuple[int | None, ...]]:
     """A table in which labels and steps can be changed; returns them as they stand. They last for the session."""
-    names: dict[str, tuple[str, int | None]] = st.session_state.setdefault(_NAMES, {})
+    names = st.session_state.setdefault(_NAMES, {})
     digest = hashlib.sha256("\n".join(sources).encode()).hexdigest()[:12]
     key = f"checkpoint_table_{digest}_{session.count_restored()}"
     if f"{key}_start" not in st.session_state:  # the table must begin from the same rows as long as it is on the page

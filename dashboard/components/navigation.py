@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 import streamlit as st
 
 from dashboard import loaders, session
-from dashboard.wording import escape_markdown
+from dashboard.wording import escape_markdown, name_source
 
 if TYPE_CHECKING:
     from streamlit.navigation.page import StreamlitPage
@@ -28,12 +28,6 @@ def show_link(page: str, label: str) -> None:
 def open_page(page: str) -> NoReturn:
     """Leave this page for another one."""
     st.switch_page(st.session_state[_PAGES][page])
-
-
-def name_source(source: str) -> str:
-    """The last two parts of a path: enough to know it by. A hub id stays as it is."""
-    parts = [part for part in source.replace("\\", "/").split("/") if part]
-    return source if len(parts) <= 2 and not source.startswith("/") else "/".join(parts[-2:])
 
 
 def show_sidebar() -> None:

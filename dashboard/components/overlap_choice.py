@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from dashboard import loaders, session
 from dashboard.components.checkpoint_picker import is_opening_allowed, name_checkpoints
 from dashboard.components.ticket_shelf import read_ticket_file
 from dashboard.loaders import Comparison, SelectedTicket
-from dashboard.loaders.series import expand_sources, find_series, load_series_winners
+from dashboard.loaders.series import expand_sources, load_kept_series, load_series_winners
 from dashboard.loaders.token_tickets import list_row_runs, load_fitting_published
 from dashboard.loaders.vocabulary import get_pair_vocabulary
 from dashboard.session import OverlapView, describe_rule
@@ -57,7 +58,7 @@ def choose_sets(comparison: Comparison, selection: SelectedTicket, counts: np.nd
             f"{len(chosen) - 1:,} sets beside the present ticket are too many for one picture; the first {MOST_SETS} "
             "are shown. Take some out."
         )
-    return _number_names(chosen[: MOST_SETS + 1])
+    return _name_apart(chosen[: MOST_SETS + 1])
 
 
 def _suggest(offered: dict[str, TokenSet]) -> tuple[str, ...]:
@@ -79,7 +80,10 @@ def _list_offered(comparison: Comparison, selection: SelectedTicket, counts: np.
         TokenSet(f"published:{name}", _name_published(name, ticket), _make_mask(ticket, size))
         for name, ticket in load_fitting_published(size).items()
     ]
-    return {entry.key: entry for entry in found}
+    distinct = list({entry.key: entry for entry in found}.values())
+    # Options come back from the browser by what they are called, so no two may be called alike.
+    named = _name_apart([replace(entry, name=shorten(entry.name)) for entry in distinct])
+    return {entry.key: entry for entry in named}
 
 
 def _find_frequent(counts: np.ndarray, ticket_size: int) -> list[TokenSet]:
@@ -107,7 +111,7 @@ def _find_checkpoints(comparison: Comparison) -> list[TokenSet]:
     sources = expand_sources(session.get_choice().series.sources)
     if len(sources) < 2 or not is_opening_allowed(choice, sources):
         return []
-    series = find_series(choice, sources)
+    series = load_kept_series(choice, sources)
     if series is None or series.found.vocabulary_size != comparison.pair.vocabulary_size:
         return []
     names = name_checkpoints(sources, ())
@@ -148,7 +152,7 @@ def _show_fields(view: OverlapView, offered: dict[str, TokenSet], keys: list[str
     sets.multiselect(
         "Other sets",
         list(offered),
-        format_func=lambda key: f"{shorten(offered[key].name)} ({format_noun(int(offered[key].mask.sum()), 'token')})",
+        format_func=lambda key: f"{offered[key].name} ({format_noun(int(offered[key].mask.sum()), 'token')})",
         key=_SETS,
         placeholder="Choose sets" if offered else "None at hand",
         help="The most frequent tokens need a text above. Tickets of runs and published ones are offered where they "
@@ -195,15 +199,23 @@ def _read_files(comparison: Comparison) -> list[TokenSet]:
             )
             continue
         found.append(TokenSet(f"file:{upload.name}", f"File: {name}", _make_mask(ticket, size)))
-    return found
+    keys = _tell_apart(entry.key for entry in found)
+    return [replace(entry, key=key) for entry, key in zip(found, keys, strict=True)]
 
 
-def _number_names(sets: list[TokenSet]) -> list[TokenSet]:
-    """Two runs may have one name; two rows of the picture may not."""
-    seen: dict[str, int] = {}
-    named = []
-    for entry in sets:
-        seen[entry.name] = seen.get(entry.name, 0) + 1
-        times = seen[entry.name]
-        named.append(entry if times == 1 else replace(entry, name=f"{entry.name} ({times})"))
-    return named
+def _name_apart(sets: list[TokenSet]) -> list[TokenSet]:
+    """Two runs may have one name; two options, or two rows of the picture, may not."""
+    names = _tell_apart(entry.name for entry in sets)
+    return [replace(entry, name=name) for entry, name in zip(sets, names, strict=True)]
+
+
+def _tell_apart(names: Iterable[str]) -> list[str]:
+    """The names in their order, those that were there before with a number that makes them another."""
+    told: dict[str, None] = {}
+    for name in names:
+        number, distinct = 1, name
+        while distinct in told:
+            number += 1
+            distinct = f"{name} ({number})"
+        told[distinct] = None
+    return list(told)

@@ -7,10 +7,10 @@ import time
 import streamlit as st
 
 from dashboard import loaders, session
-from dashboard.components.navigation import name_source, show_link
+from dashboard.components.navigation import show_link
 from dashboard.loaders import Comparison, PairChoice
 from dashboard.loaders.scan import is_adapter
-from dashboard.wording import escape_markdown, format_code, format_noun
+from dashboard.wording import escape_markdown, format_code, format_noun, name_source
 from kslottery_core.errors import KSLotteryError
 from kslottery_core.progress import OnProgress, ProgressEvent
 

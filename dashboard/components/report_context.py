@@ -9,14 +9,13 @@ from dataclasses import replace
 import streamlit as st
 
 from dashboard import loaders, session
+from dashboard.components.checkpoint_picker import get_edited_names
 from dashboard.components.pair_header import load_shown_comparison
 from dashboard.components.token_text import get_token_spec
 from dashboard.reports.context import ReportContext
 from dashboard.reports.registry import BLOCKS, KnownBlock, find_block
 from dashboard.reports.report import Report, build_report
 from dashboard.wording import escape_markdown, shorten
-
-_PRESENTED = "kslottery.presented_report"
 
 
 def open_context() -> ReportContext:
@@ -25,7 +24,9 @@ def open_context() -> ReportContext:
     comparison = load_shown_comparison()
     selection = None if comparison is None else loaders.load_selection(comparison, choice.alpha)
     text = None if comparison is None else get_token_spec(comparison)
-    return ReportContext(choice, comparison, selection, time.time(), session.is_download_allowed, text)
+    return ReportContext(
+        choice, comparison, selection, time.time(), session.is_download_allowed, text, get_edited_names()
+    )
 
 
 def find_chosen_blocks() -> list[KnownBlock] | None:
@@ -45,15 +46,15 @@ def load_presented_report() -> Report:
     """The report as it was when presenting began: numbers stay, and turning a slide waits for nothing."""
     choice, words = session.get_choice(), session.get_report_words()
     asked = (replace(choice, report=replace(choice.report, slide=1)), words)
-    kept: tuple[object, Report] | None = st.session_state.get(_PRESENTED)
+    kept: tuple[object, Report] | None = st.session_state.get(session.PRESENTED_REPORT)
     if kept is not None and kept[0] == asked:
         return kept[1]
     report = build_shown_report(open_context(), find_chosen_blocks())
-    st.session_state[_PRESENTED] = (asked, report)
+    st.session_state[session.PRESENTED_REPORT] = (asked, report)
     return report
 
 
 def build_shown_report(context: ReportContext, blocks: Sequence[KnownBlock] | None) -> Report:
     """The report of these blocks with the person's title and words; it forgets what was presented before."""
-    st.session_state.pop(_PRESENTED, None)
+    st.session_state.pop(session.PRESENTED_REPORT, None)
     return build_report(context, blocks, session.get_choice().report.title, session.get_report_words())

@@ -10,14 +10,20 @@ import streamlit as st
 from dashboard import session
 from dashboard.reports.registry import BLOCKS, KnownBlock, find_block
 from dashboard.reports.report import Report
-from dashboard.session.report_words import ReportWordsError, build_words_file, read_words_file
-from dashboard.wording import escape_markdown
+from dashboard.session.report_words import (
+    LONGEST_AUTHOR,
+    LONGEST_TEXT,
+    LONGEST_TITLE,
+    ReportWordsError,
+    build_words_file,
+    read_words_file,
+)
+from dashboard.wording import escape_markdown, shorten
 
-_LONGEST_TITLE, _LONGEST_AUTHOR = 200, 200
 _ALL = "All blocks with something to show"
-_LONGEST_TEXT = 20_000
 _SIGNS = r"A blank line ends a paragraph, a line that begins with - is an item; \*\*bold\*\*, \*italic\*, \`code\`."
 _FILE_PROBLEM = "kslottery.report_file_problem"
+_MOST_NAMED = 3
 
 
 def show_report_editor(report: Report) -> None:
@@ -40,14 +46,14 @@ def _show_names(report: Report) -> None:
         "Title of the report",
         key="report_title",
         placeholder=report.title,
-        max_chars=_LONGEST_TITLE,
+        max_chars=LONGEST_TITLE,
         on_change=lambda: session.set_report_view(title=st.session_state["report_title"].strip()),
     )
     author.text_input(
         "Author, occasion",
         key="report_author",
         placeholder="Stands below the title, with the date",
-        max_chars=_LONGEST_AUTHOR,
+        max_chars=LONGEST_AUTHOR,
         on_change=_take_author,
     )
 
@@ -101,7 +107,9 @@ def _show_block(names: list[str], place: int, title: str, *, has_problem: bool) 
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         note = " :gray[(nothing to show yet)]" if has_problem else ""
         st.markdown(f"**{place + 1}. {escape_markdown(title)}**{note}", width="stretch")
-        with st.popover(f"Words ({written})" if written else "Words", key=f"report_words_{name}"):
+        # Which block a button belongs to is heard; it can be seen, so the page's style takes it from sight.
+        spoken = f" **{escape_markdown(title)}**"
+        with st.popover((f"Words ({written})" if written else "Words") + spoken, key=f"report_words_{name}"):
             for side, text in (("before", words.get_before(name)), ("after", words.get_after(name))):
                 key = f"report_{side}_{name}"
                 st.session_state[key] = text
@@ -109,14 +117,18 @@ def _show_block(names: list[str], place: int, title: str, *, has_problem: bool) 
                     f"Words {side} {title}",
                     key=key,
                     height=120,
-                    max_chars=_LONGEST_TEXT,
+                    max_chars=LONGEST_TEXT,
                     on_change=_take_words,
                     args=(name, side, key),
                 )
             st.caption(_SIGNS)
         for act, label, disabled in (("up", "Up", place == 0), ("down", "Down", last), ("remove", "Remove", False)):
             st.button(
-                label, key=f"report_{act}_{name}", disabled=disabled, on_click=_move, args=(tuple(names), place, act)
+                label + spoken,
+                key=f"report_{act}_{name}",
+                disabled=disabled,
+                on_click=_move,
+                args=(tuple(names), place, act),
             )
 
 
@@ -134,6 +146,12 @@ def _move(names: tuple[str, ...], place: int, act: str) -> None:
 
 def _show_words_file() -> None:
     problem = st.session_state.pop(_FILE_PROBLEM, None)
+    words = session.get_report_words()
+    if words.author or any(any(pair) for pair in words.around.values()):
+        st.caption(
+            "Author and words live in this session alone: reloading the page or opening its link elsewhere drops them. "
+            "Save them below to keep them."
+        )
     with st.expander("Keep these words for another day", expanded=problem is not None):
         st.caption("Title, author, blocks and all words as a small file; what the blocks show is not in it.")
         if problem is not None:
@@ -159,5 +177,14 @@ def _take_file() -> None:
     except ReportWordsError as problem:
         st.session_state[_FILE_PROBLEM] = str(problem)
         return
-    session.set_report_view(blocks=view.blocks, title=view.title)
-    session.set_report_words(words)
+    unknown = [block for block in dict.fromkeys([*(view.blocks or ()), *words.around]) if find_block(block) is None]
+    if unknown:
+        names = ", ".join(repr(shorten(block)) for block in unknown[:_MOST_NAMED])
+        more = f" and {len(unknown) - _MOST_NAMED:,} more" if len(unknown) > _MOST_NAMED else ""
+        st.session_state[_FILE_PROBLEM] = (
+            f"{file.name}: there is no block {names}{more}; left out, with the words around, and all else is taken."
+        )
+    known = None if view.blocks is None else tuple(block for block in view.blocks if block not in unknown)
+    session.set_report_view(blocks=known, title=view.title)
+    around = {block: texts for block, texts in words.around.items() if block not in unknown}
+    session.set_report_words(replace(words, around=around))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import streamlit as st
 
 from dashboard.components.picture import show_picture
@@ -11,7 +14,7 @@ from dashboard.reports.report import Section
 from dashboard.reports.words import render_words
 from dashboard.wording import escape_markdown
 
-_MOST_ROWS = 2_000
+_MOST_ROWS = 500  # texts of more would make every click wait
 _MOST_ROWS_IN_SIGHT = 8
 
 
@@ -43,22 +46,24 @@ def _show_table(table: Table, key: str) -> None:
     note = f" The first {_MOST_ROWS:,} of {rows:,} rows; the file holds all." if rows > _MOST_ROWS else ""
     st.markdown(f"**{escape_markdown(table.caption)}**{note}")
     # The same texts as in the file; a column of numbers alone stays one, so that it can be sorted.
-    shown = table.dataframe[:_MOST_ROWS].copy()
-    config = {}
+    shown = table.dataframe[:_MOST_ROWS].reset_index(drop=True)
+    texts = {}
     for column in shown.columns:
-        if shown[column].dtype.kind == "f":
-            digits = f".{table.decimals[column]}f" if column in table.decimals else ".4g"
-            config[column] = st.column_config.NumberColumn(format=f"%{digits}")
-        elif shown[column].dtype == object:
+        if shown[column].dtype == object:
             shown[column] = [format_cell(table, value, str(column)) for value in shown[column]]
+        elif shown[column].dtype.kind in "fiu":
+            texts[column] = partial(_write_cell, table, str(column))
     st.dataframe(
-        shown,
+        shown.style.format(texts) if texts else shown,
         hide_index=True,
         key=key,
         height=38 + 35 * min(max(len(shown), 1), _MOST_ROWS_IN_SIGHT),
-        column_config=config,
         placeholder=table.empty,
         alt=table.caption,
     )
     if table.signature:
         st.caption(escape_markdown(table.signature))
+
+
+def _write_cell(table: Table, column: str, value: Any) -> str:
+    return format_cell(table, value, column)

@@ -9,6 +9,7 @@ import streamlit as st
 from dashboard import loaders, session
 from dashboard.figures import RankedNeighbours, summarise_change, summarise_neighbours, summarise_ranked_neighbours
 from dashboard.loaders import Comparison, SelectedTicket
+from dashboard.session import LARGEST_SIGNIFICANCE_LEVEL
 from dashboard.wording import escape_markdown, format_noun, format_number, format_token
 from kslottery_core.ks import format_statistic
 from kslottery_core.tickets import round_up
@@ -50,7 +51,12 @@ def _show_neighbours(comparison: Comparison, selection: SelectedTicket) -> None:
         ("Next to enter**, at", neighbours.next_level and round_up(neighbours.next_level), neighbours.entering),
         ("First to leave**, below", neighbours.last_level, neighbours.leaving),
     ):
-        if step is not None:
+        if step is not None and step > LARGEST_SIGNIFICANCE_LEVEL:
+            st.markdown(
+                f"**Next to enter**: nothing up to the largest α that can be set ({LARGEST_SIGNIFICANCE_LEVEL:g}). The "
+                "tokens that would follow can be taken by their number."
+            )
+        elif step is not None:
             st.markdown(f"**{title} α = {format_number(step, 4)}: {list_tokens(tokens, token_ids)}")
 
 
@@ -70,5 +76,5 @@ def describe_ties(neighbours: RankedNeighbours, width: int) -> str:
     statistic = format_statistic((neighbours.least_count or 0) / width)
     return (
         f"{format_noun(neighbours.tied, 'token')} have D = {statistic}; only the {neighbours.taken:,} of them with the "
-        "larger L2 shift are in the ticket."
+        f"larger L2 shift {'is' if neighbours.taken == 1 else 'are'} in the ticket."
     )

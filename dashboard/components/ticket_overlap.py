@@ -25,10 +25,10 @@ from dashboard.figures.overlap_sets import (
 )
 from dashboard.loaders import Comparison, SelectedTicket
 from dashboard.reports.csv_file import build_csv
+from dashboard.session import MOST_PICKED
 from dashboard.wording import format_noun
 
 _MOST_OPTIONS = 200
-_MOST_PICKED = 50
 
 
 def show_ticket_overlap(comparison: Comparison, selection: SelectedTicket, counts: np.ndarray | None) -> None:
@@ -132,15 +132,15 @@ def _show_members(
     token_ids = members[np.argsort(-comparison.result.counts[members], kind="stable")].tolist()
     tokens, button = st.columns([5, 1.6], vertical_alignment="center")
     tokens.markdown(list_tokens(comparison.pair.tokens, token_ids))
-    taken = token_ids[:_MOST_PICKED]
+    taken = token_ids[:MOST_PICKED]
     picked = session.get_choice().token_ids
     button.button(
-        f"Pick the first {_MOST_PICKED}" if len(token_ids) > _MOST_PICKED else "Pick these tokens",
+        f"Pick the first {MOST_PICKED}" if len(token_ids) > MOST_PICKED else "Pick these tokens",
         icon=":material/check:",
         key="overlap_pick",
         help="Adds them to the picked tokens, whose stories are shown above",
         disabled=set(taken) <= set(picked),
-        on_click=lambda: pick_tokens(tuple(dict.fromkeys([*taken, *picked]))[:_MOST_PICKED]),
+        on_click=lambda: pick_tokens(tuple(dict.fromkeys([*taken, *picked]))[:MOST_PICKED]),
     )
 
 

@@ -12,7 +12,7 @@ from dashboard import session
 from dashboard.loaders import Comparison
 from dashboard.loaders.token_search import TokenSearchError, load_prompt_mask, load_search_mask
 from dashboard.session import SEARCH_MODES, TokenFilter
-from dashboard.wording import KIND_NAMES, SCRIPT_NAMES, escape_markdown, format_name
+from dashboard.wording import KIND_NAMES, SCRIPT_NAMES, escape_markdown, format_code, format_name
 from kslottery_core.errors import KSLotteryError
 
 _WIDGETS = {entry: f"token_{entry}" for entry in TokenFilter.__dataclass_fields__} | {"mode": "token_search_mode"}
@@ -97,7 +97,7 @@ def _show_widgets(present: dict[str, list[str]], *, has_frequency: bool) -> None
         key=_WIDGETS["mode"],
         on_change=_take_filter,
     )
-    helps = {"in_prompt": "Tokens of the run form's prompt template, without those of the sentence in it"}
+    helps = {"in_prompt": "Tokens of the default prompt template, without those of the sentence in it"}
     for place, entry in ((winners, "winners"), (changed, "changed"), (in_prompt, "in_prompt")):
         label, answers = _SWITCHES[entry]
         place.selectbox(
@@ -145,19 +145,18 @@ def clear_token_filter() -> None:
 
 
 def _find_prompt_tokens(comparison: Comparison) -> np.ndarray | None:
-    """The tokens of the run form's template, in its languages, or the text's; says what is missing where it cannot."""
+    """The tokens of the default template, in the languages of the counted text; says which, or what is missing."""
     from kslottery_core.corpora import DEFAULT_PROMPT, CorpusSpec, name_language
 
-    state, text = st.session_state, session.get_choice().token_text
-    languages = {
-        f"{side}_language": str(state.get(f"run_{side}") or getattr(text, side) or getattr(CorpusSpec, side))
-        for side in ("source", "target")
-    }
+    # Only what the address restores: what stands in the run form would be another filter behind the same link.
+    text = session.get_choice().token_text
+    languages = {f"{side}_language": getattr(text, side) or getattr(CorpusSpec, side) for side in ("source", "target")}
     try:
-        mask = load_prompt_mask(comparison, str(state.get("run_prompt") or DEFAULT_PROMPT), **languages)
+        mask = load_prompt_mask(comparison, DEFAULT_PROMPT, **languages)
     except KSLotteryError as problem:
         st.warning(f"Whether a token is in the prompt template is not known: {escape_markdown(str(problem))}")
         return None
+    words = format_code(DEFAULT_PROMPT)
     named = " to ".join(escape_markdown(name_language(code)) for code in languages.values())
-    st.caption(f"The prompt template is that of the run form, for translating from {named}.")
+    st.caption(f"The prompt template is the default one, for translating from {named}: {words}")
     return mask

@@ -27,8 +27,10 @@ _REDRAW_SECONDS = 0.2
 
 
 def find_neighbours(comparison: Comparison, token_ids: Sequence[int]) -> dict[int, NeighbourPair]:
-    """The neighbours of all shown tokens, found in one pass over each side with progress shown. Raises
-    KSLotteryError."""
+    """The neighbours of all shown tokens, found in one pass over each side with progress shown.
+
+    Raises KSLotteryError.
+    """
     place = st.empty()
     try:
         return load_neighbours(comparison, token_ids, _make_progress(comparison.pair.vocabulary_size))

@@ -20,6 +20,9 @@ from dashboard.loaders import Comparison, SelectedTicket
 from dashboard.reports.csv_file import build_csv
 from dashboard.wording import format_noun
 
+_MOST_NUMBERS = 20
+"""So many tokens' numbers are on the screen; each is computed anew when the page is drawn."""
+
 _SHARE = f"Share of {NAMED_COORDINATES} (%)"
 
 
@@ -56,7 +59,8 @@ def show_token_overlay(comparison: Comparison, selection: SelectedTicket, token_
                 alt=f"Sorted shifts of the coordinates of the tokens {names}",
                 caption="The shifts of each token's coordinates, smallest first.",
             )
-        table = build_token_numbers(comparison, selection, token_ids)
+        listed = token_ids[:_MOST_NUMBERS]
+        table = build_token_numbers(comparison, selection, listed)
         number = st.column_config.NumberColumn
         st.dataframe(
             table,
@@ -80,9 +84,14 @@ def show_token_overlay(comparison: Comparison, selection: SelectedTicket, token_
             },
             alt="Numbers of the picked tokens",
         )
+        if len(token_ids) > len(listed):
+            st.caption(
+                f"The table holds the first {len(listed)} of {format_noun(len(token_ids), 'token')}, the CSV file all "
+                "of them."
+            )
         st.download_button(
             "These numbers as CSV",
-            data=lambda: build_csv(table),
+            data=lambda: build_csv(build_token_numbers(comparison, selection, token_ids)),
             file_name="picked-tokens.csv",
             mime="text/csv",
             icon=":material/download:",

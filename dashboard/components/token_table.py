@@ -12,8 +12,8 @@ import streamlit as st
 from dashboard import session
 from dashboard.components.token_filter import clear_token_filter
 from dashboard.reports.csv_file import build_csv
-from dashboard.session import TokenFilter, TokenOrder
-from dashboard.wording import KIND_NAMES, ORDER_NAMES, SCRIPT_NAMES, format_name, format_noun
+from dashboard.session import MOST_PICKED, TokenFilter, TokenOrder
+from dashboard.wording import KIND_NAMES, ORDER_NAMES, SCRIPT_NAMES, format_count, format_name, format_noun
 
 COLUMNS = {
     "token_id": "Id",
@@ -70,7 +70,7 @@ def show_token_table(table: pd.DataFrame, total: int) -> tuple[int, ...]:
         st.info("No token passes the search and the filters. Clear the search or open the filters.")
         return session.get_choice().token_ids
     rows = sort_tokens(table, order)[(page - 1) * PAGE_ROWS : page * PAGE_ROWS]
-    return _show_rows(table.iloc[rows], order)
+    return _show_rows(table.iloc[rows], rows, order)
 
 
 def _show_order(table: pd.DataFrame, order: TokenOrder, page: int, pages: int, total: int) -> None:
@@ -129,7 +129,8 @@ def _take_page() -> None:
     session.set_token_order(page=st.session_state["token_page"] or 1)
 
 
-def _show_rows(table: pd.DataFrame, order: TokenOrder) -> tuple[int, ...]:
+def _show_rows(table: pd.DataFrame, ranks: np.ndarray, order: TokenOrder) -> tuple[int, ...]:
+    """Show one page; `ranks` (rows,) are its tokens' places by D, largest first. Returns what is picked."""
     picked = session.get_choice().token_ids
     ids = table["token_id"].to_numpy()
     places = {int(token_id): place for place, token_id in enumerate(ids)} if picked else {}
@@ -148,12 +149,26 @@ def _show_rows(table: pd.DataFrame, order: TokenOrder) -> tuple[int, ...]:
         column_config=_make_column_config(),
         alt=f"Tokens with D, p-value and shifts, sorted by {ORDER_NAMES[order.column]}",
     )
-    visible = [int(ids[row]) for row in event.selection.rows if row < len(ids)]
+    ticked = [row for row in event.selection.rows if row < len(ids)]
     hidden = [token_id for token_id in picked if token_id not in places]
-    ordered = [token_id for token_id in picked if token_id in visible]
-    chosen = (*ordered, *(token_id for token_id in visible if token_id not in ordered), *hidden)
+    total = len(ticked) + len(hidden)
+    if total > MOST_PICKED:
+        ticked = sorted(ticked, key=ranks.__getitem__)[:MOST_PICKED]
+    chosen = (*_keep_order(picked, [int(ids[row]) for row in ticked]), *hidden)[:MOST_PICKED]
+    if total > MOST_PICKED:
+        elsewhere = f", {format_count(len(hidden))} of them elsewhere" if hidden else ""
+        st.info(
+            f"{format_noun(total, 'token')} are ticked{elsewhere}; no more than {MOST_PICKED} are picked together: the "
+            f"{MOST_PICKED} of largest D{', those of this page first' if hidden else ''}."
+        )
     session.set_tokens(chosen)
     return chosen
+
+
+def _keep_order(picked: Sequence[int], visible: Sequence[int]) -> list[int]:
+    """The visible ticked ids: those picked before in their order, then the others."""
+    present = set(visible)
+    return list(dict.fromkeys([*(token_id for token_id in picked if token_id in present), *visible]))
 
 
 def clear_picked_tokens() -> None:

@@ -92,12 +92,12 @@ def _draft(comparison: Comparison) -> tuple[CorpusSpec, CorpusPreview]:
     path, source, target = (_get_entry(comparison, name) for name in ("path", "source", "target"))
     if not path:
         raise _MissingEntryError("Give a file of sentence pairs, such as the one that the model was tuned on.")
-    if not source or not target:
-        raise _MissingEntryError("Give both languages of the text, such as en and ca.")
     if is_on_hub(path) and not session.is_download_allowed(("text", path)):
         raise _MissingEntryError(f"The text {shorten(path)} lies on the hub; fetch it first.")
     if not is_on_hub(path) and not text_exists(path):
         raise CorpusError(f"There is no file at {shorten(path, 200)}; check the path of the text.")
+    if not source or not target:
+        raise _MissingEntryError("Give both languages of the text, such as en and ca.")
     spec = CorpusSpec(path, source, target)
     return spec, load_preview(spec)
 
@@ -147,7 +147,9 @@ def _show_finding(comparison: Comparison) -> None:
         if needs_columns(spec, preview):
             _show_columns(preview)
         _, preview = _find_text(comparison)
-        st.caption(f"{escape_markdown(preview.format_name)}. {describe_lines(preview)}")
+        st.caption(
+            f"{escape_markdown(preview.format_name)}. {describe_lines(preview)} Frequencies count the whole text."
+        )
     except _MissingEntryError as missing:
         st.caption(escape_markdown(str(missing)))
     except KSLotteryError as problem:

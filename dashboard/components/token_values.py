@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import streamlit as st
 
 from dashboard import loaders
 from dashboard.components.picture import show_picture
 from dashboard.figures import row_histogram_figure, summarise_row_histogram, token_cdf_figure
 from dashboard.loaders import Comparison
-from dashboard.wording import format_number
+from dashboard.wording import NOT_DEFINED, format_number
 from kslottery_core.ks import format_statistic
 
 
@@ -21,11 +23,11 @@ def show_token_values(comparison: Comparison, token_id: int) -> None:
         ("D", format_statistic(gap.statistic), f"{gap.count:,} of {gap.width:,} coordinates"),
         ("p-value", format_number(float(result.p_values[token_id])), "Exact, but not calibrated: the rows are paired"),
         ("L2 shift", format_number(float(result.l2_shift[token_id])), "Distance between the rows"),
-        ("Cosine", format_number(float(result.cosine[token_id]), 4), "Of the angle between the rows"),
+        ("Cosine", _write_defined(float(result.cosine[token_id])), "Of the angle between the rows"),
         ("Mean shift", format_number(float(result.mean_shift[token_id])), "Mean after minus mean before"),
         (
             "Spread ratio",
-            format_number(float(result.spread_ratio[token_id]), 4),
+            _write_defined(float(result.spread_ratio[token_id])),
             "Spread after divided by spread before",
         ),
     )
@@ -47,3 +49,8 @@ def show_token_values(comparison: Comparison, token_id: int) -> None:
             key=f"token_histogram_{token_id}",
             alt=f"Histogram of the values of token {token_id} before and after",
         )
+
+
+def _write_defined(value: float) -> str:
+    """A row of zeros has no direction, and one of equal values no spread; all was measured."""
+    return NOT_DEFINED if math.isnan(value) else format_number(value, 4)

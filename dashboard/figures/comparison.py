@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from dashboard.figures.palette import BEFORE, NEUTRAL, WINNER, style_figure
+from dashboard.figures.palette import BEFORE, NEUTRAL, WINNER, escape_text, style_figure
 
 
 @dataclass(frozen=True)
@@ -45,20 +44,20 @@ def score_bar_figure(summary: ScoreBars) -> go.Figure:
     figure = go.Figure()
     figure.add_bar(
         x=summary.values,
-        y=[_escape(label) for label in summary.labels],
+        y=[escape_text(label) for label in summary.labels],
         orientation="h",
         marker={"color": [colours.get(method, BEFORE) for method in summary.methods]},
         text=[f"{value:.1f}" for value in summary.values],
         textposition="outside",
         cliponaxis=False,
-        customdata=[_escape(signature) for signature in summary.signatures],
+        customdata=[escape_text(signature) for signature in summary.signatures],
         hovertemplate="%{y}: %{x:.2f}<br>%{customdata}<extra></extra>",
-        name=_escape(summary.metric),
+        name=escape_text(summary.metric),
         showlegend=False,
     )
     style_figure(
         figure,
-        x_title=f"{_escape(summary.metric)} (0 to 100, higher is closer to the reference)",
+        x_title=f"{escape_text(summary.metric)} (0 to 100, higher is closer to the reference)",
         y_title="",
         height=140 + 38 * max(len(summary.labels), 1),
         bargap=0.35,
@@ -68,8 +67,3 @@ def score_bar_figure(summary: ScoreBars) -> go.Figure:
     # A category axis, or runs named after numbers or dates would be placed like those.
     figure.update_yaxes(type="category", autorange="reversed", automargin=True, showgrid=False)
     return figure
-
-
-def _escape(text: str) -> str:
-    """Plotly draws some HTML, links among it; a name is only text."""
-    return html.escape(text, quote=False)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboard.figures.palette import NEUTRAL, SERIES, style_figure
-from dashboard.figures.series import escape, name_places
+from dashboard.figures.palette import NEUTRAL, SERIES, escape_text, style_figure
+from dashboard.figures.series import name_places
 
 _DASHES = ("solid", "dot", "dashdot", "longdash", "longdashdot")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x")
@@ -92,18 +92,18 @@ def growth_figure(summary: GrowthLines, *, log_steps: bool = False) -> go.Figure
     figure = go.Figure()
     for number, (token, values) in enumerate(zip(summary.tokens, summary.statistics, strict=True)):
         for place, training in enumerate(summary.trainings):
-            names = [escape(summary.labels[at]) for at in training]
+            names = [escape_text(summary.labels[at]) for at in training]
             figure.add_scatter(
                 x=[0] * from_zero + [summary.places[at] for at in training],
                 y=[0.0] * from_zero + [values[at] for at in training],
                 mode="lines+markers" if summary.has_steps else "markers",
                 line={"color": SERIES[number % len(SERIES)], **_style_training(place)},
                 marker={"size": 8, "symbol": _SYMBOLS[place % len(_SYMBOLS) if summary.has_steps else 0]},
-                name=escape(token),
+                name=escape_text(token),
                 legendgroup=f"token {number}",
                 showlegend=place == 0,
                 customdata=["before"] * from_zero + names,
-                hovertemplate="%{customdata}: D = %{y:.4f}<extra>" + escape(token) + "</extra>",
+                hovertemplate="%{customdata}: D = %{y:.4f}<extra>%{fullData.name}</extra>",
             )
     if summary.has_steps and len(summary.trainings) > 1:
         for place, name in enumerate(summary.training_names):
@@ -113,7 +113,7 @@ def growth_figure(summary: GrowthLines, *, log_steps: bool = False) -> go.Figure
                 mode="lines+markers",
                 line={"color": NEUTRAL, **_style_training(place)},
                 marker={"size": 8, "symbol": _SYMBOLS[place % len(_SYMBOLS)]},
-                name=escape(name),
+                name=escape_text(name),
                 legend="legend2",
                 hoverinfo="skip",
             )

@@ -12,8 +12,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from dashboard.figures.palette import MARK, NEUTRAL, WINNER, style_figure
-from dashboard.figures.series import escape
+from dashboard.figures.palette import MARK, NEUTRAL, WINNER, escape_text, style_figure
 from dashboard.wording import format_noun
 from kslottery_core.tickets import compute_overlap
 
@@ -131,7 +130,8 @@ def overlap_sets_figure(summary: OverlapSets, chosen: int | None = None) -> go.F
         textangle=0,
         cliponaxis=False,
         hovertext=[
-            f"{escape(name)}: {format_noun(n, 'token')}" for name, n in zip(summary.names, summary.sizes, strict=True)
+            f"{escape_text(name)}: {format_noun(n, 'token')}"
+            for name, n in zip(summary.names, summary.sizes, strict=True)
         ],
         hoverinfo="text",
         width=0.6,
@@ -159,7 +159,7 @@ def overlap_sets_figure(summary: OverlapSets, chosen: int | None = None) -> go.F
     figure.update_xaxes(visible=False, row=1, col=1)
     figure.update_yaxes(visible=False, row=1, col=1, matches=None)
     figure.update_yaxes(showgrid=False, fixedrange=True, range=[sets - 0.4, -0.6], row=2)
-    names = {"tickvals": list(range(sets)), "ticktext": [escape(_cut(name)) for name in summary.names]}
+    names = {"tickvals": list(range(sets)), "ticktext": [escape_text(_cut(name)) for name in summary.names]}
     figure.update_yaxes(automargin=True, **names, row=2, col=1)
     return figure
 
@@ -208,7 +208,8 @@ def _add_bars(figure: go.Figure, summary: OverlapSets, columns: Sequence[int], c
         selected={"marker": {"color": _CLEAR}},
         unselected={"marker": {"color": _CLEAR}},
         hovertext=[
-            f"{format_noun(summary.counts[place], 'token')}: {escape(summary.name_pattern(summary.patterns[place]))}"
+            f"{format_noun(summary.counts[place], 'token')}: "
+            + escape_text(summary.name_pattern(summary.patterns[place]))
             for place in columns
         ],
         hoverinfo="text",

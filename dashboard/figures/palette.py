@@ -1,5 +1,6 @@
 """One palette (Okabe and Ito: safe with every common colour blindness) and one layout for all pictures."""
 
+import html
 from typing import Any
 
 import plotly.graph_objects as go
@@ -15,6 +16,11 @@ SEQUENTIAL = "Viridis"
 """For amounts: rises evenly in lightness, is told apart with every common colour blindness, and holds no grey."""
 
 GRID = "rgba(138, 143, 152, 0.25)"
+
+
+def escape_text(text: str) -> str:
+    """Plotly draws some HTML, links among it; a name is only text."""
+    return html.escape(text, quote=False)
 
 
 def style_figure(figure: go.Figure, *, x_title: str, y_title: str, height: int = 360, **layout: Any) -> go.Figure:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from dashboard.figures.palette import NEUTRAL, SEQUENTIAL, WINNER, style_figure
+from dashboard.figures.palette import NEUTRAL, SEQUENTIAL, WINNER, escape_text, style_figure
 from dashboard.wording import NOT_DEFINED, format_share
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ def winner_bar_figure(summary: WinnerBars) -> go.Figure:
         textposition="outside",
         cliponaxis=False,
         customdata=[
-            f"<b>{escape(label)}</b><br>{number:,} of {summary.vocabulary_size:,} tokens win "
+            f"<b>{escape_text(label)}</b><br>{number:,} of {summary.vocabulary_size:,} tokens win "
             f"({format_share(number, summary.vocabulary_size)})<br>"
             + ("no D suffices" if threshold is None else f"wins from D = {threshold:.4f}")
             for label, number, threshold in zip(summary.labels, summary.winners, summary.thresholds, strict=True)
@@ -180,8 +179,8 @@ def _format_jaccard(value: float | None) -> str:
 def _describe_overlap(summary: OverlapMap, row: int, column: int) -> str:
     observed, expected = summary.observed[row][column], summary.expected[row][column]
     lines = [
-        f"<b>{escape(summary.labels[row])}</b>: {summary.sizes[row]:,} tokens",
-        f"<b>{escape(summary.labels[column])}</b>: {summary.sizes[column]:,} tokens",
+        f"<b>{escape_text(summary.labels[row])}</b>: {summary.sizes[row]:,} tokens",
+        f"<b>{escape_text(summary.labels[column])}</b>: {summary.sizes[column]:,} tokens",
         f"{summary.shared[row][column]:,} in both",
         "Jaccard " + (NOT_DEFINED if observed is None else f"{observed:.4g}"),
         "expected by chance " + (NOT_DEFINED if expected is None else f"{expected:.4g}"),
@@ -193,15 +192,10 @@ def name_places(figure: go.Figure, axis: str, labels: Sequence[str], *, first: i
     """Numbers as places and labels as their names: two checkpoints of one label stay two."""
     settings = {
         "tickvals": list(range(first, first + len(labels))),
-        "ticktext": [escape(label if len(label) <= 28 else f"{label[:27]}…") for label in labels],
+        "ticktext": [escape_text(label if len(label) <= 28 else f"{label[:27]}…") for label in labels],
         "automargin": True,
     }
     if axis == "x":
         figure.update_xaxes(**settings)
     else:
         figure.update_yaxes(**settings)
-
-
-def escape(text: str) -> str:
-    """Plotly draws some HTML, links among it; a name is only text."""
-    return html.escape(text, quote=False)

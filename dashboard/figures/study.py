@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from dashboard.figures.palette import GRID, NEUTRAL, SERIES, style_figure
+from dashboard.figures.palette import GRID, NEUTRAL, SERIES, escape_text, style_figure
 from dashboard.wording import format_count, format_seconds
 
 COSTS = ("parameters", "seconds")
@@ -88,7 +87,7 @@ def pareto_figure(summary: ParetoSummary) -> go.Figure:
     figure.update_layout(margin={"t": top, "l": 64, "r": 16, "b": 56}, legend={"y": 1 + 28 / 324})
     for place, cost in enumerate(COSTS, 1):
         figure.update_xaxes(title_text=_TITLES[cost], tickformat=None if cost == "parameters" else ",", col=place)
-    figure.update_yaxes(title_text=f"{_escape(summary.measure)} (0 to 100)", col=1)
+    figure.update_yaxes(title_text=f"{escape_text(summary.measure)} (0 to 100)", col=1)
     _frame_quality(figure, summary.points)
     return figure
 
@@ -141,7 +140,7 @@ def _add_arm(
             "color": SERIES[number % len(SERIES)],
             "symbol": _SYMBOLS[(number + number // len(SERIES)) % len(_SYMBOLS)],
         },
-        name=_escape(arm),
+        name=escape_text(arm),
         legendgroup=f"arm {number}",
         showlegend=place == 1,
         customdata=[_describe(point, summary.measure) for point in points],
@@ -154,9 +153,9 @@ def _add_arm(
 def _describe(point: StudyPoint, measure: str) -> str:
     interval = "" if point.low is None or point.high is None else f" ({point.low:.1f} to {point.high:.1f})"
     lines = [
-        f"<b>{_escape(point.arm)}</b>",
-        *([_escape(point.setting)] if point.setting else []),
-        f"{_escape(measure)}: {point.quality:.1f}{interval}",
+        f"<b>{escape_text(point.arm)}</b>",
+        *([escape_text(point.setting)] if point.setting else []),
+        f"{escape_text(measure)}: {point.quality:.1f}{interval}",
         f"trained parameters: {format_count(point.parameters)}",
         f"time: {format_seconds(point.seconds)}",
     ]
@@ -213,8 +212,3 @@ def _name_power(power: int) -> str:
         if power >= size:
             return f"{10 ** (power - size):,}{sign}"
     return f"{10**power:,}" if power >= 0 else f"{10.0**power:g}"
-
-
-def _escape(text: str) -> str:
-    """Plotly draws some HTML, links among it; a name is only text."""
-    return html.escape(text, quote=False)

@@ -17,15 +17,17 @@ if TYPE_CHECKING:
 
 _COLUMNS, _LINES = 96, 56
 _WHOLE = ("frequency", "rank", "token_id")
+_LEAST_TICKS = 3
 
 
 @dataclass(frozen=True, eq=False)
 class TokenMapSummary:
-    """Tokens counted by where they lie, of `drawn` in all; each winner beside that as a point of its own.
+    """The `drawn` tokens counted by where they lie; each winner beside that as a point of its own.
 
     Places are values, or their logarithm to base 10 where `log_x`, and there 0 stands at `zero_place`. `density`
     (m, n) int64 counts every token, winners too, between `y_edges` (m + 1,) and `x_edges` (n + 1,); `unplaced` tokens
-    have no value to be placed by. `winner_values` (w, 2) are the winners' values, `winner_places` (w, 2) their places.
+    have no value to be placed by, `unplaced_winners` of them winners. `winner_count` tokens win; `winner_values` (w, 2)
+    are the values of those drawn as points, `winner_places` (w, 2) their places.
     """
 
     x: str
@@ -33,6 +35,8 @@ class TokenMapSummary:
     log_x: bool
     drawn: int
     unplaced: int
+    winner_count: int
+    unplaced_winners: int
     zero_place: float | None
     x_edges: np.ndarray
     y_edges: np.ndarray
@@ -50,11 +54,13 @@ def summarise_token_map(
     x: str = "frequency",
     y: str = "statistic",
     log_x: bool = True,
+    most_points: int | None = None,
 ) -> TokenMapSummary:
     """Count the rows of a token table with a column `winner`, in the order of D, by their place.
 
     `counts` (V,) are occurrences by token id; without them x "frequency" becomes the L2 shift. The table's index is
-    the place in the order of D of all tokens, counted from 0.
+    the place in the order of D of all tokens, counted from 0. Of more than `most_points` winners the first become
+    points.
     """
     across = x if x != "frequency" or counts is not None else "l2_shift"
     log_x = log_x and across in MAP_LOG
@@ -63,13 +69,16 @@ def summarise_token_map(
     placed = np.isfinite(x_places) & np.isfinite(y_values)
     x_edges, y_edges = _spread_edges(x_places[placed], _COLUMNS), _spread_edges(y_values[placed], _LINES)
     density, _, _ = np.histogram2d(y_values[placed], x_places[placed], bins=(y_edges, x_edges))
-    wins = table["winner"].to_numpy(dtype=bool) & placed
+    winner = table["winner"].to_numpy(dtype=bool)
+    wins = np.flatnonzero(winner & placed)[:most_points]
     return TokenMapSummary(
         x=across,
         y=y,
         log_x=log_x,
-        drawn=len(table),
-        unplaced=int(len(table) - placed.sum()),
+        drawn=int(placed.sum()),
+        unplaced=int((~placed).sum()),
+        winner_count=int(winner.sum()),
+        unplaced_winners=int((winner & ~placed).sum()),
         zero_place=zero_place,
         x_edges=x_edges,
         y_edges=y_edges,
@@ -132,14 +141,14 @@ def token_map_figure(summary: TokenMapSummary) -> go.Figure:
         hovertemplate="%{customdata:,} tokens in this spot<extra></extra>",
         name="All tokens",
     )
-    names = [html.escape(label) for label in summary.winner_labels]
+    names = [html.escape(label, quote=False) for label in summary.winner_labels]
     figure.add_scatter(
         x=summary.winner_places[:, 0],
         y=summary.winner_places[:, 1],
         customdata=list(zip(names, summary.winner_ids, *_write_values(summary), strict=True)),
         mode="markers",
         marker={"color": WINNER, "size": 8, "line": {"width": 1, "color": "white"}},
-        name=f"Winners: {len(names):,}",
+        name=_name_winners(summary),
         showlegend=True,
         hovertemplate=(
             f"<b>%{{customdata[0]}}</b> (id %{{customdata[1]}})<br>{MAP_AXIS_NAMES[summary.x]} %{{customdata[2]}}"
@@ -153,6 +162,11 @@ def token_map_figure(summary: TokenMapSummary) -> go.Figure:
     if summary.y == "rank":
         figure.update_yaxes(autorange="reversed")
     return figure
+
+
+def _name_winners(summary: TokenMapSummary) -> str:
+    points, winners = len(summary.winner_ids), summary.winner_count
+    return f"Winners: {winners:,}" if points == winners else f"{points:,} of {winners:,} winners drawn"
 
 
 def _write_values(summary: TokenMapSummary) -> tuple[list[str], list[str]]:
@@ -172,12 +186,30 @@ def _write_logarithms(figure: go.Figure, summary: TokenMapSummary) -> None:
     low, high = summary.x_edges[0], summary.x_edges[-1]
     if summary.zero_place is not None:
         low = summary.zero_place + 0.075
-    powers = range(int(np.ceil(low)), int(np.floor(high)) + 1)
-    ticks = [(float(power), _write_value(summary.x, 10.0**power)) for power in powers]
+    ticks = [
+        (float(np.log10(value)), format_count(round(value)) if summary.x in _WHOLE else format_number(value, 12))
+        for value in _choose_ticks(low, high, whole=summary.x in _WHOLE)
+    ]
     if summary.zero_place is not None:
         ticks.insert(0, (summary.zero_place, "0"))
         figure.add_vline(x=low, line={"color": GRID, "width": 1, "dash": "dash"})
     figure.update_xaxes(tickvals=[place for place, _ in ticks], ticktext=[text for _, text in ticks])
+
+
+def _choose_ticks(low: float, high: float, *, whole: bool) -> list[float]:
+    """Values between 10**low and 10**high: powers of ten, where those are few 1-2-5, else finer ones."""
+    powers = range(int(np.floor(low)), int(np.ceil(high)) + 1)
+    found: list[float] = []
+    for factors in ((1,), (1, 2, 5), range(1, 10)):
+        # Read as written, 0.3 is the number that its tick says; 3 * 10**-1 is not.
+        values = [float(f"{factor}e{power}") for power in powers for factor in factors]
+        found = [value for value in values if low <= np.log10(value) <= high and (value >= 1 or not whole)]
+        if len(found) >= _LEAST_TICKS:
+            return found
+    digits = 1 - int(np.floor(np.log10(10**high - 10**low)))
+    spread = np.unique(np.round(np.linspace(10**low, 10**high, 6)[1:-1], 0 if whole else digits))
+    finer = [float(value) for value in spread if value > 0 and low <= np.log10(value) <= high]
+    return max(found, finer, key=len)
 
 
 def _make_transparent(opacity: float) -> str:

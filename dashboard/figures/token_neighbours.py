@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from dashboard.figures.palette import AFTER, BEFORE, NEUTRAL, style_figure
+from dashboard.figures.palette import AFTER, BEFORE, NEUTRAL, escape_text, style_figure
 from dashboard.wording import format_noun, shorten
 
 if TYPE_CHECKING:
@@ -104,7 +103,7 @@ def neighbour_figure(summary: NeighbourChanges, labels: Sequence[str]) -> go.Fig
                 if rank is not None:
                     x.append(side)
                     y.append(rank)
-                    label = html.escape(shorten(labels[neighbour.token_id], _LONGEST_LABEL), quote=False)
+                    label = escape_text(shorten(labels[neighbour.token_id], _LONGEST_LABEL))
                     text.append(f"{_GAP}{label}  {cosine:.3f}" if side else f"{cosine:.3f}  {label}{_GAP}")
                     hover.append(f"{label}, token {neighbour.token_id}: rank {rank}, cosine {cosine:.4f}")
             x.append(None)

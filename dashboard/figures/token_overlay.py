@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboard.figures.palette import NEUTRAL, SERIES, style_figure
+from dashboard.figures.palette import NEUTRAL, SERIES, escape_text, style_figure
 from dashboard.wording import format_number
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def cdf_difference_figure(tokens: Sequence[OverlaidToken]) -> go.Figure:
     high = max(float(token.values[-1]) for token in tokens)
     margin = 0.04 * (high - low or 1.0)
     for place, token in enumerate(tokens):
-        name, colour = html.escape(token.name, quote=False), _choose_colour(place)
+        name, colour = escape_text(token.name), _choose_colour(place)
         figure.add_scatter(
             x=np.concatenate([[low - margin], token.values, [high + margin]]),
             y=np.concatenate([[0.0], token.differences, [0.0]]),
@@ -77,7 +76,7 @@ def cdf_difference_figure(tokens: Sequence[OverlaidToken]) -> go.Figure:
             line={"shape": "hv", "color": colour, "width": 1.75},
             name=name,
             legendgroup=str(token.token_id),
-            hovertemplate="%{y:+.1%} of the values at or below %{x:.4g}<extra>" + name + "</extra>",
+            hovertemplate="%{y:+.1%} of the values at or below %{x:.4g}<extra>%{fullData.name}</extra>",
         )
         if token.gap is not None:
             figure.add_scatter(
@@ -85,10 +84,11 @@ def cdf_difference_figure(tokens: Sequence[OverlaidToken]) -> go.Figure:
                 y=[token.gap],
                 mode="markers",
                 marker={"size": 11, "color": colour, "symbol": "diamond", "line": {"width": 1.5, "color": "white"}},
-                name=f"{name}: gap",
+                name=name,
                 legendgroup=str(token.token_id),
                 showlegend=False,
-                hovertemplate=f"largest gap D = {format_number(abs(token.gap), 4)} at %{{x:.4g}}<extra>{name}</extra>",
+                customdata=[f"largest gap D = {format_number(abs(token.gap), 4)}"],
+                hovertemplate="%{customdata} at %{x:.4g}<extra>%{fullData.name}</extra>",
             )
     style_figure(
         figure,
@@ -104,14 +104,14 @@ def sorted_shift_figure(tokens: Sequence[OverlaidToken]) -> go.Figure:
     """The shifts of every token's coordinates, smallest first, one line a token."""
     figure = go.Figure()
     for place, token in enumerate(tokens):
-        name = html.escape(token.name, quote=False)
+        name = escape_text(token.name)
         figure.add_scatter(
             x=np.arange(1, len(token.shifts) + 1),
             y=token.shifts,
             mode="lines",
             line={"color": _choose_colour(place), "width": 1.75},
             name=name,
-            hovertemplate="shift %{y:.4g} at place %{x:,}<extra>" + name + "</extra>",
+            hovertemplate="shift %{y:.4g} at place %{x:,}<extra>%{fullData.name}</extra>",
         )
     width = max(len(token.shifts) for token in tokens)
     style_figure(

@@ -88,8 +88,8 @@ def resolve_choice(choice: PairChoice) -> PairChoice | None:
 
 
 def is_demo(choice: PairChoice) -> bool:
-    """Whether the choice is the bundled pair."""
-    return (choice.before, choice.after) == (str(DEMO_PATH / "before"), str(DEMO_PATH / "after"))
+    """Whether the choice is the bundled pair: its folders as they are, without a parameter or a revision asked for."""
+    return choice == PairChoice(str(DEMO_PATH / "before"), str(DEMO_PATH / "after"))
 
 
 def list_downloads(choice: PairChoice) -> tuple[str, ...]:

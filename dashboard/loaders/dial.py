@@ -23,7 +23,6 @@ class DialTable:
     histogram: str
     p_values: str
     unchanged: int
-    moved: int
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
@@ -37,7 +36,6 @@ def _build(key: str, correction: str, p_value_method: str, _comparison: Comparis
         histogram=base64.b64encode(result.histogram.astype("<u4").tobytes()).decode(),
         p_values=base64.b64encode(p_values.astype("<f8").tobytes()).decode(),
         unchanged=result.vocabulary_size - result.changed_count,
-        moved=int(result.histogram[1:].sum()),
     )
 
 

@@ -197,19 +197,6 @@ def load_kept_series(choice: PairChoice, sources: tuple[str, ...]) -> SeriesComp
     return SeriesComparison(sources, opened, found[0], _name_groups(sources, opened.steps), key, found[1])
 
 
-def find_series(choice: PairChoice, sources: tuple[str, ...]) -> SeriesComparison | None:
-    """What an earlier comparison of the same files found; None where there was none. Compares nothing itself.
-
-    Raises KSLotteryError when a checkpoint cannot be opened.
-    """
-    opened, key = _open_series(choice, sources)
-    kept = _load_shelf().get(key) or _load_kept(key, opened)
-    if kept is None:
-        return None
-    _load_shelf().put(key, kept)
-    return SeriesComparison(sources, opened, kept[0], _name_groups(sources, opened.steps), key, kept[1])
-
-
 @st.cache_resource(show_spinner=False)
 def _load_shelf() -> ResultShelf[tuple[KSSeries, str | None]]:
     return ResultShelf()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING
 
+import regex
 import streamlit as st
 
 from dashboard.loaders import Comparison, load_token_table
@@ -13,8 +15,11 @@ from dashboard.wording import shorten
 from kslottery_core.errors import KSLotteryError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
 
+_TOKEN_SECONDS, _ALL_SECONDS = 1.0, 5.0  # a quarter of a million tokens take about one second
 _MOST_ID_DIGITS = 9  # no vocabulary needs more, and Python refuses to read thousands
 
 
@@ -32,45 +37,65 @@ def load_search_mask(comparison: Comparison, search: str, mode: str) -> np.ndarr
 
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _search(key: str, search: str, mode: str, _comparison: Comparison) -> np.ndarray:
-    import numpy as np
-
     table = load_token_table(_comparison)
     if mode == "id":
-        return np.isin(table["token_id"].to_numpy(), _read_ids(search, len(table)))
+        return _read_ids(search, len(table))[table["token_id"].to_numpy()]
     if mode == "pattern":
-        pattern, tokens = _compile(search), _comparison.pair.tokens
-        found = np.fromiter((pattern.search(token) is not None for token in tokens), bool, len(tokens))
-        return found[table["token_id"].to_numpy()]
+        return _match(_compile(search), _comparison.pair.tokens)[table["token_id"].to_numpy()]
     # A space typed by hand means the leading-space sign that labels show.
     needle = search.strip("\n").replace(" ", "␣").casefold()
     return table["casefolded"].str.contains(needle, regex=False).to_numpy(dtype=bool)
 
 
-def _compile(search: str) -> re.Pattern[str]:
+def _compile(search: str) -> regex.Pattern[str]:
+    # Python's own `re` cannot be stopped, and nothing else runs while it tries one way after the other.
     try:
-        return re.compile(search)
-    except (re.error, OverflowError, RecursionError) as problem:
-        reason = problem.msg if isinstance(problem, re.error) else "it is too large"
-        place = f" at character {problem.pos + 1}" if isinstance(problem, re.error) and problem.pos else ""
+        return regex.compile(search, regex.VERSION0)
+    except (regex.error, OverflowError, RecursionError) as problem:
+        reason = problem.msg if isinstance(problem, regex.error) else "it is too large"
+        place = f" at character {problem.pos + 1}" if isinstance(problem, regex.error) and problem.pos else ""
         raise TokenSearchError(
             f"{shorten(search)!r} is no regular expression: {reason}{place}. To search for the signs themselves, "
             "choose Text."
         ) from None
 
 
-def _read_ids(search: str, vocabulary_size: int) -> np.ndarray:
+def _match(pattern: regex.Pattern[str], tokens: Sequence[str]) -> np.ndarray:
+    """Which tokens a pattern finds, (V,) bool by id. Raises TokenSearchError when that takes too long."""
     import numpy as np
 
-    ids = [np.empty(0, dtype=np.int64)]
-    for part in re.split(r"[\s,;]+", search.strip(" \t\n,;")):
+    found = np.zeros(len(tokens), dtype=bool)
+    end = time.monotonic() + _ALL_SECONDS
+    try:
+        for token_id, token in enumerate(tokens):
+            left = end - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            found[token_id] = pattern.search(token, timeout=min(left, _TOKEN_SECONDS), concurrent=True) is not None
+    except TimeoutError:
+        raise TokenSearchError(
+            f"Searching for {shorten(pattern.pattern)!r} takes too long and was stopped. Use a simpler regular "
+            "expression, without a repetition inside a repetition or choices that begin alike."
+        ) from None
+    return found
+
+
+def _read_ids(search: str, vocabulary_size: int) -> np.ndarray:
+    """Which ids a list of ids and ranges names, (V,) bool; however many ranges there are, one array holds them."""
+    import numpy as np
+
+    steps = np.zeros(vocabulary_size + 1, dtype=np.int64)  # +1 where a range begins, -1 behind its end
+    for part in re.findall(r"[^\s,;]+", search) or [search.strip()]:
         low, dash, high = part.partition("-")
         first, last = _read_id(low), _read_id(high if dash else low)
         if first is None or last is None:
             raise TokenSearchError(
                 f"{shorten(part)!r} is no token id; expected numbers such as 13, 278 or a range such as 3-20."
             )
-        ids.append(np.arange(first, min(last, vocabulary_size - 1) + 1))
-    return np.concatenate(ids)
+        if first <= last and first < vocabulary_size:
+            steps[first] += 1
+            steps[min(last, vocabulary_size - 1) + 1] -= 1
+    return steps[:-1].cumsum() > 0
 
 
 def _read_id(text: str) -> int | None:

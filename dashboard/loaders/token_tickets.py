@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from dashboard import loaders
 from dashboard.loaders import Comparison, load_run_store
+from dashboard.loaders.kept_results import list_description_folders
 from dashboard.loaders.vocabulary import is_fetched
 from kslottery_core.errors import KSLotteryError
 
 if TYPE_CHECKING:
+    from kslottery_core.checkpoints import EmbeddingMatrix
     from kslottery_core.runs import RunRecord
     from kslottery_core.tickets import Ticket
 
@@ -88,17 +90,15 @@ def _count_rows(record: RunRecord) -> int | None:
     if spec is None or is_fetched(spec.model, spec.revision):
         return None
     try:
-        changed = Path(spec.model).expanduser().stat().st_mtime_ns
-    except (OSError, ValueError, RuntimeError):
-        return None
-    return _open_rows(spec.model, spec.revision, changed)
-
-
-@st.cache_resource(max_entries=64, show_spinner=False)
-def _open_rows(model: str, revision: str | None, changed: int) -> int | None:
-    from kslottery_core.checkpoints import open_embedding
-
-    try:
-        return open_embedding(model, revision=revision).shape[0]
+        return _open_rows(spec.model, spec.revision)[0].shape[0]
     except KSLotteryError:
         return None
+
+
+@st.cache_resource(max_entries=64, show_spinner=False, validate=lambda opened: opened[1] == opened[0].file_signature)
+def _open_rows(model: str, revision: str | None) -> tuple[EmbeddingMatrix, str]:
+    from kslottery_core.checkpoints import open_embedding
+
+    described = list_description_folders(loaders.DEMO_PATH)
+    matrix = open_embedding(model, revision=revision, description_folders=described)
+    return matrix, matrix.file_signature

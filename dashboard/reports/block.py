@@ -25,13 +25,15 @@ _PLOTLY_BOTTOM, _PLOTLY_HEIGHT = 80, 450  # what plotly.js takes where a figure 
 class Picture:
     """A figure, what it shows for those who do not see it, and what stands below it; all plain text.
 
-    `signature` says what its numbers rest on; None stands for that of the block.
+    `signature` says what its numbers rest on; None stands for that of the block. `title` tells it from the block's
+    other pictures, where there are some.
     """
 
     figure: go.Figure
     alt: str
     caption: str
     signature: str | None = None
+    title: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from dashboard.figures.growth import growth_figure, summarise_growth
@@ -24,7 +26,7 @@ from dashboard.reports.block import Block, Picture, Table
 from dashboard.reports.context import NO_PAIR, ReportContext, by_level, shorten_digest
 from dashboard.reports.finding_tables import build_checkpoint_table, build_overlap_table
 from dashboard.session.rule import describe_rule
-from dashboard.wording import format_count, format_noun, format_number
+from dashboard.wording import format_count, format_noun, format_number, name_source
 from kslottery_core.errors import KSLotteryError
 
 CHECKPOINT_TITLE = "Do the same tokens win again?"
@@ -49,14 +51,19 @@ def build_checkpoint_block(context: ReportContext) -> Block:
         return Block(CHECKPOINT_TITLE, problem=str(problem))
     if comparison is None:
         return Block(CHECKPOINT_TITLE, problem="This series has not been compared; open the Checkpoints page to do it.")
-    return _build_found(context, comparison)
+    opened = comparison.opened
+    known = zip(sources, opened.labels, opened.steps, strict=True)
+    names = [context.checkpoint_names.get(source, (label, step)) for source, label, step in known]
+    return _build_found(context, comparison, tuple(label for label, _ in names), tuple(step for _, step in names))
 
 
-def _build_found(context: ReportContext, comparison: SeriesComparison) -> Block:
+def _build_found(
+    context: ReportContext, comparison: SeriesComparison, labels: tuple[str, ...], steps: tuple[int | None, ...]
+) -> Block:
     selection = load_series_selection(comparison, context.choice.alpha)
-    labels, steps = comparison.opened.labels, comparison.opened.steps
     overlap, sharing = selection.overlap, summarise_sharing(selection.overlap)
     first = comparison.found.results[0]
+    checkpoints = build_checkpoint_table(comparison, selection, labels, steps).rename(columns={"Share": "Share (%)"})
     bars = WinnerBars(labels, tuple(overlap.sizes.tolist()), selection.thresholds, overlap.vocabulary_size)
     pictures = [
         Picture(
@@ -69,7 +76,7 @@ def _build_found(context: ReportContext, comparison: SeriesComparison) -> Block:
             alt="Jaccard of each two checkpoints, observed beside expected by chance",
             caption="Jaccard: tokens that win in both, as a share of those that win in either. 1 is the same ticket.",
         ),
-        _draw_growth(context, comparison, selection),
+        _draw_growth(context, comparison, selection, labels, steps),
     ]
     return Block(
         CHECKPOINT_TITLE,
@@ -83,7 +90,7 @@ def _build_found(context: ReportContext, comparison: SeriesComparison) -> Block:
         pictures=tuple(pictures),
         tables=(
             Table(
-                build_checkpoint_table(comparison, selection, labels, steps).rename(columns={"Share": "Share (%)"}),
+                checkpoints.assign(Checkpoint=checkpoints["Checkpoint"].map(name_source)),
                 "Checkpoints",
                 empty="",
                 decimals={"Wins from D": 4, "Largest D": 4},
@@ -96,10 +103,16 @@ def _build_found(context: ReportContext, comparison: SeriesComparison) -> Block:
     )
 
 
-def _draw_growth(context: ReportContext, comparison: SeriesComparison, selection: SeriesSelection) -> Picture:
+def _draw_growth(
+    context: ReportContext,
+    comparison: SeriesComparison,
+    selection: SeriesSelection,
+    labels: tuple[str, ...],
+    steps: tuple[int | None, ...],
+) -> Picture:
     """D of the picked tokens, or of those that grow most; the same as on the page."""
-    found, steps = comparison.found, comparison.opened.steps
-    growth = found.compute_growth()
+    found = comparison.found
+    growth = replace(found, steps=steps).compute_growth()
     picked = [token_id for token_id in context.choice.token_ids if token_id < found.vocabulary_size]
     order = np.max([result.statistics for result in found.results], axis=0) if growth is None else growth
     followed = picked or np.argsort(-order, kind="stable")[:_LINES].tolist()
@@ -109,7 +122,7 @@ def _draw_growth(context: ReportContext, comparison: SeriesComparison, selection
         else f"the {_LINES} tokens " + ("with the largest D" if growth is None else "that grow most")
     )
     lines = summarise_growth(
-        comparison.opened.labels,
+        labels,
         steps,
         comparison.groups,
         [comparison.opened.tokens[token_id] for token_id in followed],

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from dashboard import loaders
@@ -23,7 +23,8 @@ class ReportContext:
 
     `may_open` tells whether something that may have to come from the hub was agreed to in this session: a pair with
     all its weights, or checkpoints beside a before model, each under the name that its page asked by. `text` is what
-    token frequencies are counted in, None without one.
+    token frequencies are counted in, None without one. `checkpoint_names` are label and step of checkpoints as the
+    person edited them, by source.
     """
 
     choice: Choice
@@ -32,6 +33,7 @@ class ReportContext:
     moment: float
     may_open: Callable[[object], bool]
     text: CorpusSpec | None = None
+    checkpoint_names: Mapping[str, tuple[str, int | None]] = field(default_factory=dict)
 
     @property
     def pair(self) -> PairChoice | None:

@@ -11,9 +11,10 @@ if TYPE_CHECKING:
 
 
 def build_csv(table: pd.DataFrame) -> bytes:
-    """UTF-8 CSV with a header; text that begins like a formula gets an apostrophe, numbers are written as they are."""
+    """UTF-8 CSV with a header; text and names that begin like a formula get an apostrophe, numbers stay as they are."""
     safe = table.copy()
     for column in safe.columns:
         if safe[column].dtype.kind not in "biuf":
             safe[column] = [protect_cell(cell) for cell in safe[column]]
+    safe.columns = [protect_cell(name) for name in safe.columns]
     return safe.to_csv(index=False).encode("utf-8")

@@ -18,7 +18,6 @@ from dashboard.wording import format_moment
 
 _PAGE = Path(__file__).with_name("page")
 _MOST_ROWS = 200  # in sight; the CSV file holds all
-_CELL_BYTES = 40
 _FORMATS = (("svg", "SVG", "lines and letters that stay sharp at any size"), ("png", "PNG", "an image of pixels"))
 
 
@@ -54,16 +53,6 @@ def build_html(report: Report) -> bytes:
     }
     # One pass over the template: what a part holds is never looked at again, whatever it looks like.
     return "".join(parts[piece] if place % 2 else piece for place, piece in enumerate(page.split("%%"))).encode("utf-8")
-
-
-def estimate_bytes(report: Report) -> int:
-    """About how large the file will be, without building it: the drawing library, and what the blocks hold."""
-    pictures = sum(
-        len(encode_json(_read_figure(item))) for section in report.sections for item in section.block.pictures
-    )
-    # A table stands in the file twice, for the eye and as CSV, the first with its tags.
-    cells = sum(table.dataframe.size for section in report.sections for table in section.block.tables)
-    return len(_load_plotly()) + pictures + _CELL_BYTES * cells
 
 
 def name_file(report: Report) -> str:

@@ -12,7 +12,7 @@ from dashboard.reports.block import Block, Picture, Table
 from dashboard.reports.context import NO_PAIR, ReportContext, by_level
 from dashboard.reports.finding_tables import build_scan_table
 from dashboard.session.rule import describe_rule
-from dashboard.wording import MEASURE_NAMES, format_noun, format_share
+from dashboard.wording import MEASURE_NAMES, format_noun, format_share, name_source
 from kslottery_core.errors import KSLotteryError
 
 if TYPE_CHECKING:
@@ -86,4 +86,4 @@ def _build_found(context: ReportContext, plan: PlannedScan, scan: Scan) -> Block
 
 
 def _sign_files(scan: Scan) -> str:
-    return f"scan {scan.spec.digest[:12]} of {scan.spec.before} and {scan.spec.after}"
+    return f"scan {scan.spec.digest[:12]} of {name_source(scan.spec.before)} and {name_source(scan.spec.after)}"

@@ -16,7 +16,7 @@ from dashboard.loaders import Comparison, SelectedTicket
 from dashboard.reports.block import Block, Picture, Table
 from dashboard.reports.context import NO_PAIR, ReportContext, by_level, sign_pair
 from dashboard.session.rule import describe_rule
-from dashboard.wording import format_noun, format_number, format_share
+from dashboard.wording import NOT_DEFINED, format_noun, format_number, format_share, name_source
 from kslottery_core.ks import format_statistic
 
 PAIR_TITLE = "What was compared"
@@ -56,7 +56,7 @@ def build_pair_block(context: ReportContext) -> Block:
         [
             {
                 "Side": name,
-                "Checkpoint": f"the bundled demo, {name.lower()}" if is_demo else side.source,
+                "Checkpoint": f"the bundled demo, {name.lower()}" if is_demo else name_source(side.source),
                 "Tensor": side.parameter,
                 "Rows": side.shape[0],
                 "Values a row": side.shape[1],
@@ -77,12 +77,18 @@ def build_pair_block(context: ReportContext) -> Block:
             f"({format_share(result.changed_count, result.vocabulary_size)}).",
             f"The largest D is {format_statistic(numbers.largest_statistic)}{largest}. D is the largest gap between "
             "the distributions of a row's values before and after: 0 is none, 1 is all.",
-            *pair.notes,
-            *result.notes,
+            *(_shorten_sources(note, comparison) for note in (*pair.notes, *result.notes)),
         ),
         tables=(Table(sides, "Both sides of the comparison"),),
         signature=sign_pair(comparison),
     )
+
+
+def _shorten_sources(note: str, comparison: Comparison) -> str:
+    """A note without the folders above a checkpoint: a report is for others, whose disks look different."""
+    for side in (comparison.pair.before, comparison.pair.after):
+        note = note.replace(side.source, name_source(side.source))
+    return note
 
 
 def build_ticket_block(context: ReportContext) -> Block:
@@ -110,7 +116,9 @@ def build_ticket_block(context: ReportContext) -> Block:
     return Block(
         TICKET_TITLE,
         paragraphs=tuple(paragraphs),
-        tables=(Table(shown, "Tokens of the ticket, the largest D first", decimals=DIGITS),) if ticket.size else (),
+        tables=(Table(shown, "Tokens of the ticket, the largest D first", empty=NOT_DEFINED, decimals=DIGITS),)
+        if ticket.size
+        else (),
         signature=_sign(context, comparison),
     )
 

@@ -26,6 +26,7 @@ from dashboard.wording import STUDY_STATE_NAMES, format_moment, format_name, for
 from kslottery_core.errors import KSLotteryError
 
 if TYPE_CHECKING:
+    from kslottery_core.runs import RunRecord
     from kslottery_core.studies import Measure, StudyRecord, StudyRow, StudyTable
 
 COMPARISON_TITLE = "Comparison of runs"
@@ -41,15 +42,28 @@ def build_comparison_block(context: ReportContext) -> Block:
     except KSLotteryError as problem:
         return Block(COMPARISON_TITLE, problem=str(problem))
     chosen = set(context.choice.compared_runs) & {record.run_id for record in records}
-    runs = [summarise_run(record) for record in records if not chosen or record.run_id in chosen]
+    kept = [record for record in records if (record.run_id in chosen if chosen else _starts_here(context, record))]
+    others = len(records) - len(kept)
+    runs = [summarise_run(record) for record in kept]
     groups = group_runs(runs)
     if not groups:
-        return Block(COMPARISON_TITLE, problem="No run with a score has finished; start one on the Runs page.")
+        problem = "No run with a score has finished; start one on the Runs page."
+        if others:
+            problem = (
+                f"No scored run starts from this pair's before model ({format_noun(others, 'finished run')} of other "
+                "models); choose runs on the Compare page, or start one on the Runs page."
+            )
+        return Block(COMPARISON_TITLE, problem=problem)
     measures = list_measures(runs)
     names = {f"{metric}, {extraction}": (metric, extraction) for metric, extraction in measures}
     measure = names.get(context.choice.measure or "", measures[0])
     differences = describe_group_differences(groups)
     paragraphs = [f"{format_noun(len(runs), 'finished run')}; shown is {measure[0]} of the {measure[1]}, 0 to 100."]
+    if others and not chosen:
+        paragraphs.append(
+            f"All start from this pair's before model; {format_noun(others, 'finished run')} of other models "
+            f"{'is' if others == 1 else 'are'} left out."
+        )
     if differences:
         paragraphs.append(
             f"The runs differ in {' and '.join(differences)}, so they stand in groups of the same test; scores of "
@@ -64,6 +78,14 @@ def build_comparison_block(context: ReportContext) -> Block:
     return Block(COMPARISON_TITLE, tuple(paragraphs), tuple(pictures), tuple(tables))
 
 
+def _starts_here(context: ReportContext, record: RunRecord) -> bool:
+    """Whether a run began with the embedding of the open pair's before side; without a pair every run may be shown."""
+    if context.comparison is None:
+        return True
+    found = (record.result or {}).get("fingerprints", {}).get("model")
+    return found is not None and found == context.comparison.result.fingerprint_before
+
+
 def _draw_group(group: RunGroup, measure: tuple[str, str], title: str) -> list[Picture]:
     pictures = []
     for signature, rows in group_scores(group, measure).items():
@@ -74,6 +96,7 @@ def _draw_group(group: RunGroup, measure: tuple[str, str], title: str) -> list[P
                 alt=f"{measure[0]} of the {measure[1]} of each run; {title}",
                 caption=f"{title}: {measure[0]} of the {measure[1]}, {format_noun(group.sentences, 'sentence')}",
                 signature=f"{signature}; {_sign_test(group)}",
+                title=title,
             )
         )
     return pictures

@@ -46,9 +46,11 @@ def build_slides(report: Report) -> tuple[Slide, ...]:
         for place, item in enumerate(shown):
             first, last = place == 0, place == len(shown) - 1
             words = [section.before if first else "", section.after if last else ""]
+            several = isinstance(item, Picture) and len(block.pictures) > 1
             slides.append(
                 Slide(
-                    title=block.title,
+                    # Pictures of one block are told apart by what each shows, where the heading can be read.
+                    title=f"{block.title}: {item.title}" if several and item.title else block.title,
                     # Beside a picture there is room for what it shows, and the caption says that.
                     paragraphs=() if isinstance(item, Picture) else block.paragraphs if first else (),
                     words="\n\n".join(text for text in words if text.strip()),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 
 from dashboard import loaders
@@ -17,7 +16,7 @@ from dashboard.reports.block import Block, Picture, Table
 from dashboard.reports.context import NO_PAIR, ReportContext, shorten_digest, sign_pair
 from dashboard.reports.pair_blocks import DIGITS
 from dashboard.session.rule import describe_rule
-from dashboard.wording import KIND_NAMES, MAP_AXIS_NAMES, format_name, format_noun
+from dashboard.wording import KIND_NAMES, MAP_AXIS_NAMES, NOT_DEFINED, format_name, format_noun
 from kslottery_core.errors import KSLotteryError
 from kslottery_core.ks import format_statistic
 
@@ -41,16 +40,21 @@ def build_map_block(context: ReportContext) -> Block:
             return Block(MAP_TITLE, problem=str(problem))
     table = loaders.load_token_table(comparison)
     winner = context.selection.winners[table["token_id"].to_numpy()]
-    hidden = np.cumsum(winner) > _MOST_POINTS
-    summary = summarise_token_map(table.assign(winner=winner & ~hidden), counts, x=view.x, y=view.y, log_x=view.log_x)
-    caption = (
-        f"{format_noun(summary.drawn, 'token')}; across: {MAP_AXIS_NAMES[summary.x]}, up: {MAP_AXIS_NAMES[summary.y]}. "
-        "The stronger the shade, the more tokens; winners are points."
+    summary = summarise_token_map(
+        table.assign(winner=winner), counts, x=view.x, y=view.y, log_x=view.log_x, most_points=_MOST_POINTS
     )
-    if hidden.any():
-        caption += f" Only the {_MOST_POINTS:,} winners of largest D are drawn as points."
+    caption = (
+        f"{format_noun(summary.drawn, 'token')} drawn; across: {MAP_AXIS_NAMES[summary.x]}, "
+        f"up: {MAP_AXIS_NAMES[summary.y]}. The stronger the shade, the more tokens; winners are points."
+    )
+    points, placed = len(summary.winner_ids), summary.winner_count - summary.unplaced_winners
+    if points < placed:
+        caption += f" Of {placed:,} winners only the {points:,} of largest D are drawn as points."
     if summary.unplaced:
-        caption += f" {format_noun(summary.unplaced, 'token')} have no place on these axes."
+        caption += (
+            f" {format_noun(summary.unplaced, 'token')}, {format_noun(summary.unplaced_winners, 'winner')} among them, "
+            f"{'has' if summary.unplaced == 1 else 'have'} no place on these axes and cannot be drawn."
+        )
     picture = Picture(
         token_map_figure(summary),
         alt=f"All tokens by {MAP_AXIS_NAMES[summary.x]} and {MAP_AXIS_NAMES[summary.y]}, winners as points",
@@ -82,7 +86,7 @@ def build_token_block(context: ReportContext) -> Block:
         ),
     )
     rows = _build_table(comparison, context.selection, picked)
-    table = Table(rows, format_noun(len(picked), "picked token"), decimals=DIGITS)
+    table = Table(rows, format_noun(len(picked), "picked token"), empty=NOT_DEFINED, decimals=DIGITS)
     return Block(TOKEN_TITLE, tuple(paragraphs), tuple(pictures), (table,), sign_pair(comparison))
 
 
@@ -95,6 +99,7 @@ def _draw_token(comparison: Comparison, token_id: int) -> list[Picture]:
         token_cdf_figure(gap),
         alt=f"Distribution functions of {name} before and after, {statistic}",
         caption=f"{name}: {statistic}",
+        title=name,
     )
     return [
         cdf,

@@ -26,6 +26,7 @@ from dashboard.session.address import (
 from dashboard.session.choice import (
     LARGEST_SIGNIFICANCE_LEVEL,
     LEAST_SIGNIFICANCE_LEVEL,
+    MOST_PICKED,
     SEARCH_MODES,
     STORY_PARTS,
     CertificateView,
@@ -42,12 +43,14 @@ from dashboard.session.choice import (
     TokenText,
 )
 from dashboard.session.report_words import ReportWords
-from dashboard.session.rule import describe_place, describe_rule
+from dashboard.session.rule import describe_place, describe_rule, describe_rule_extras
 from dashboard.wording import escape_markdown
 
 __all__ = [
     "LARGEST_SIGNIFICANCE_LEVEL",
     "LEAST_SIGNIFICANCE_LEVEL",
+    "MOST_PICKED",
+    "PRESENTED_REPORT",
     "SEARCH_MODES",
     "STORY_PARTS",
     "CertificateView",
@@ -68,6 +71,7 @@ __all__ = [
     "count_restored",
     "describe_place",
     "describe_rule",
+    "describe_rule_extras",
     "forget_addressed",
     "get_choice",
     "get_report_words",
@@ -105,6 +109,8 @@ _PROBLEMS = "kslottery.address_problems"
 _RESTORED = "kslottery.times_restored"
 _DOWNLOADS = "kslottery.allowed_downloads"
 _WORDS = "kslottery.report_words"
+PRESENTED_REPORT = "kslottery.presented_report"
+"""Where the report that is being presented is kept; it is dropped when another page opens."""
 
 
 def get_choice() -> Choice:
@@ -246,6 +252,8 @@ def restore_choice(page: str) -> None:
     if went_back or st.session_state.get(_PAGE) != page:
         st.session_state[_PAGE] = page
         choice = get_choice()
+        if page != "report":
+            st.session_state.pop(PRESENTED_REPORT, None)
         if went_back and address:
             choice = forget_addressed(choice, page, address)
         st.session_state[_STATE], st.session_state[_PROBLEMS] = read_address(address, choice)

@@ -11,6 +11,7 @@ from dashboard.session.certificate_address import build_certificate_address, rea
 from dashboard.session.choice import (
     LARGEST_SIGNIFICANCE_LEVEL,
     LEAST_SIGNIFICANCE_LEVEL,
+    MOST_PICKED,
     CertificateView,
     Choice,
     OverlapView,
@@ -49,7 +50,6 @@ from kslottery_core.ks import P_VALUE_METHODS
 from kslottery_core.tickets import CORRECTIONS
 
 _MOST_ID_DIGITS = 9  # no vocabulary needs more, and Python refuses to read thousands
-_MOST_TOKENS_IN_ADDRESS = 50
 _GROUPED = re.compile(r"\d{1,3}(?:([, ])\d{3})(?:\1\d{3})*")
 
 _ADDRESS_FIELDS = {
@@ -73,7 +73,7 @@ def build_address(choice: Choice, page: str) -> dict[str, str]:
             if chosen not in (None, getattr(default, field_name)):
                 address[parameter] = str(chosen)  # all digits of a float: fewer could be another ticket
     if page in ("tokens", "checkpoints", "report") and choice.token_ids:
-        address["tokens"] = ",".join(str(token_id) for token_id in choice.token_ids[:_MOST_TOKENS_IN_ADDRESS])
+        address["tokens"] = ",".join(str(token_id) for token_id in choice.token_ids[:MOST_PICKED])
     if page == "tokens":
         address |= build_filter_address(choice.token_filter) | build_order_address(choice.token_order)
         address |= build_token_text_address(choice.token_text) | build_overlap_address(choice.overlap)
@@ -148,9 +148,13 @@ def read_address(address: dict[str, str], choice: Choice) -> tuple[Choice, tuple
             problems.append(
                 f"The address asks for token {shorten(wrong[0])!r}; expected token ids, whole numbers from 0."
             )
-        choice = replace(
-            choice, token_ids=tuple(dict.fromkeys(token_id for token_id in ids.values() if token_id is not None))
-        )
+        token_ids = tuple(dict.fromkeys(token_id for token_id in ids.values() if token_id is not None))
+        if len(token_ids) > MOST_PICKED:
+            problems.append(
+                f"The address asks for {len(token_ids):,} tokens; no more than {MOST_PICKED} are picked together, so "
+                f"the first {MOST_PICKED} are taken."
+            )
+        choice = replace(choice, token_ids=token_ids[:MOST_PICKED])
     wanted, wrong_filters = read_filter_address(address, choice.token_filter)
     order, wrong_order = read_order_address(address, choice.token_order)
     overlap, wrong_overlap = read_overlap_address(address, choice.overlap)
@@ -188,6 +192,7 @@ def read_address(address: dict[str, str], choice: Choice) -> tuple[Choice, tuple
 
 
 def read_level(text: str) -> float | None:
+    """A significance level that can be set; None for what is no number or beyond the least or the largest."""
     try:
         level = float(text)
     except ValueError:

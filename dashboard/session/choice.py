@@ -9,6 +9,9 @@ from dashboard.loaders import AlphaChoice, PairChoice
 LEAST_SIGNIFICANCE_LEVEL = 1e-12
 LARGEST_SIGNIFICANCE_LEVEL = 0.999
 
+MOST_PICKED = 200
+"""How many tokens are picked together at most, and stand in the address."""
+
 SEARCH_MODES = {"text": "Text", "id": "Token id", "pattern": "Regular expression"}
 
 STORY_PARTS = {

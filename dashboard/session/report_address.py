@@ -16,6 +16,7 @@ from dashboard.session.choice import (
     TokenText,
 )
 from dashboard.session.page_address import build_scan_address, build_series_address, build_study_address
+from dashboard.session.report_words import LONGEST_TITLE
 from dashboard.session.token_address import build_token_text_address
 from dashboard.session.token_map_address import build_token_map_address
 from dashboard.wording import shorten
@@ -23,7 +24,6 @@ from dashboard.wording import shorten
 _NO_BLOCK = "none"
 _MOST_BLOCKS = 100
 _LONGEST_NAME = 40
-_LONGEST_TITLE = 200
 _MOST_SLIDE_DIGITS = 4
 
 
@@ -60,7 +60,7 @@ def read_report_address(address: dict[str, str], view: ReportView) -> tuple[Repo
         kept = dict.fromkeys(name for name in names[:_MOST_BLOCKS] if name != _NO_BLOCK)
         view = replace(view, blocks=tuple(kept))
     if "title" in address:
-        view = replace(view, title=address["title"][:_LONGEST_TITLE])
+        view = replace(view, title=address["title"][:LONGEST_TITLE])
     if address.get("present", "no") not in ("yes", "no"):
         problems.append(f"The address asks for present = {shorten(address['present'])}; expected yes or no.")
     if "slide" in address:

@@ -10,7 +10,9 @@ from dashboard.wording import shorten
 from kslottery_core.errors import KSLotteryError
 
 _VERSION = 1
-_LONGEST_TEXT = 20_000
+LONGEST_TITLE, LONGEST_AUTHOR, LONGEST_TEXT = 200, 200, 20_000
+"""How many characters each may have, wherever it comes from: fields, a file, an address."""
+
 _MOST_BLOCKS = 100
 _KEYS = {"version", "title", "author", "blocks", "words"}
 
@@ -77,19 +79,25 @@ def read_words_file(content: bytes, name: str) -> tuple[ReportView, ReportWords]
     _check(isinstance(words, dict) and len(words) <= _MOST_BLOCKS, name, "words", "texts by block", words)
     around: dict[str, tuple[str, str]] = {}
     for block, texts in words.items():
+        _read_text(block, name, "words")
         _check(isinstance(texts, dict) and texts.keys() <= {"before", "after"}, name, block, "before and after", texts)
         around[block] = (
             _read_text(texts.get("before", ""), name, block),
             _read_text(texts.get("after", ""), name, block),
         )
-    view = ReportView(blocks=blocks, title=_read_text(mapping["title"], name, "title"))
-    return view, ReportWords(_read_text(mapping["author"], name, "author"), around)
+    view = ReportView(blocks=blocks, title=_read_text(mapping["title"], name, "title", LONGEST_TITLE))
+    return view, ReportWords(_read_text(mapping["author"], name, "author", LONGEST_AUTHOR), around)
 
 
-def _read_text(value: object, name: str, item: str) -> str:
-    is_text = isinstance(value, str) and len(value) <= _LONGEST_TEXT
-    _check(is_text, name, item, f"a text of at most {_LONGEST_TEXT:,} characters", value)
-    return str(value)
+def _read_text(value: object, name: str, item: str, longest: int = LONGEST_TEXT) -> str:
+    is_text = isinstance(value, str) and len(value) <= longest
+    _check(is_text, name, item, f"a text of at most {longest:,} characters", value)
+    text = str(value)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as problem:
+        _check(False, name, item, "a text that can be written as UTF-8", text[problem.start])
+    return text
 
 
 def _check(holds: bool, name: str, item: str, expected: str, found: object) -> None:

@@ -10,9 +10,14 @@ def describe_rule(alpha: AlphaChoice) -> str:
     """The rule as a noun: "α = 0.05, Bonferroni" or "the 18 tokens of largest D". Plain text."""
     if alpha.top_k is not None:
         return "the token of largest D" if alpha.top_k == 1 else f"the {alpha.top_k:,} tokens of largest D"
+    return f"α = {format_level(alpha.significance_level)}{describe_rule_extras(alpha)}"
+
+
+def describe_rule_extras(alpha: AlphaChoice) -> str:
+    """What a rule by alpha says after its level: ", Bonferroni", or nothing. Plain text."""
     extras = [] if alpha.correction == "none" else [CORRECTION_NAMES[alpha.correction]]
     extras += ["the paper's threshold"] if alpha.p_value_method == "asymptotic" else []
-    return ", ".join([f"α = {format_level(alpha.significance_level)}", *extras])
+    return "".join(f", {extra}" for extra in extras)
 
 
 def describe_place(alpha: AlphaChoice) -> str:

@@ -14,10 +14,10 @@ from dashboard.components.report_context import (
 )
 from dashboard.components.report_editor import show_report_editor
 from dashboard.components.report_preview import show_section
-from dashboard.reports.html_file import build_html, estimate_bytes, name_file
+from dashboard.reports.html_file import build_html, name_file
 from dashboard.reports.report import Report
 from dashboard.reports.slides import build_slides
-from dashboard.wording import escape_markdown, format_bytes, format_moment, format_noun
+from dashboard.wording import escape_markdown, format_moment, format_noun
 
 
 def render() -> None:
@@ -64,7 +64,7 @@ def _show_taking(report: Report) -> None:
             key="report_present",
         )
         st.caption(
-            f"{format_noun(len(report.sections), 'block')} with {format_noun(pictures, 'picture')}, about "
-            f"{format_bytes(estimate_bytes(report))}, most of which draws the pictures. The file has a button that "
-            "saves all pictures as PNG. Slides turn with the arrow keys and end with Escape."
+            f"{format_noun(len(report.sections), 'block')} with {format_noun(pictures, 'picture')}. The file holds "
+            "what draws the pictures, a few megabytes, and has a button that saves all of them as PNG. Slides turn "
+            "with the arrow keys and end with Escape."
         )

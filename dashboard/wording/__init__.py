@@ -46,6 +46,7 @@ from dashboard.wording.text import (
     escape_markdown,
     format_code,
     format_token,
+    name_source,
     protect_cell,
     shorten,
 )
@@ -92,6 +93,7 @@ __all__ = [
     "format_seconds",
     "format_share",
     "format_token",
+    "name_source",
     "protect_cell",
     "shorten",
 ]

@@ -1,5 +1,6 @@
 """Numbers, sizes and moments as people read them."""
 
+import decimal
 import math
 import time
 
@@ -30,15 +31,15 @@ def format_noun(count: int, singular: str, plural: str | None = None) -> str:
 
 
 def format_share(part: int, whole: int | None) -> str:
-    """A share in percent, with enough digits that a small one is not shown as zero."""
+    """A share in percent, with enough digits that a small one is not shown as zero; halves go up, as in the browser."""
     if not whole:
         return NOT_MEASURED
     percent = 100 * part / whole
-    if part and percent < 0.01:
-        return f"{percent:.2g} %"
-    if part < whole and percent > 99.99:
+    context = decimal.Context(prec=2 if part and percent < 0.01 else 3, rounding=decimal.ROUND_HALF_UP)
+    rounded = float(context.create_decimal_from_float(percent))
+    if part < whole and rounded >= 100:
         return "just under 100 %"
-    return f"{percent:.3g} %"
+    return f"{rounded:g} %"
 
 
 def format_seconds(seconds: float | None) -> str:

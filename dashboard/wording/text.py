@@ -22,9 +22,15 @@ def shorten(text: str, length: int = 60) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
+def name_source(source: str) -> str:
+    """The last two parts of a path: enough to know it by. A hub id stays as it is."""
+    parts = [part for part in source.replace("\\", "/").split("/") if part]
+    return source if len(parts) <= 2 and not source.startswith("/") else "/".join(parts[-2:])
+
+
 def protect_cell(value: object) -> object:
     """A cell of a CSV file: text that a spreadsheet would run as a formula gets an apostrophe, all else stays."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else value
 
 
 def format_code(text: str) -> str:

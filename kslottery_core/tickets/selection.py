@@ -109,8 +109,15 @@ def describe_empty_ticket(
 
 
 def round_up(significance_level: float, digits: int = 4) -> float:
-    """The nearest number of so many significant digits that is not below alpha, so that typing it has its effect."""
-    context = decimal.Context(prec=digits, rounding=decimal.ROUND_CEILING)
+    """The nearest number of so many significant digits that is not below alpha, so that typing it has its effect.
+
+    Alphas are floats: of 1e-5, whose float lies a little above the decimal, this is 1e-5 itself.
+    """
+    context = decimal.Context(prec=digits)
+    nearest = float(context.create_decimal_from_float(significance_level))
+    if nearest >= significance_level:
+        return nearest
+    context.rounding = decimal.ROUND_CEILING
     return float(context.create_decimal_from_float(significance_level))
 
 

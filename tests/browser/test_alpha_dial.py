@@ -1,12 +1,22 @@
 """The dial in a real browser: its numbers are Python's at every stop, and what it is left at holds everywhere."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from dashboard.components import alpha_dial
+from dashboard.wording import format_share
 from kslottery_core.checkpoints import open_pair
 from kslottery_core.demo import DEMO_PATH
 from kslottery_core.ks import compute_pair_ks, format_statistic
-from kslottery_core.tickets import compute_least_count, compute_ticket_curve, compute_ticket_mask, select_top_k_ticket
+from kslottery_core.tickets import (
+    compute_least_count,
+    compute_ticket_curve,
+    compute_ticket_mask,
+    round_up,
+    select_top_k_ticket,
+)
 
 LISTEN = """() => {
     window.thresholds = [];
@@ -128,6 +138,36 @@ def test_dragging_tells_the_window_at_once_and_python_on_release(shared_server, 
     assert f"{dragged['size']} tokens" in handle.get_attribute("aria-valuetext")
     page.get_by_role("link", name="Pair", exact=True).click()
     wait_for_metric(page, "Winning tokens", str(dragged["size"]))
+
+
+@pytest.mark.parametrize(
+    ("query", "extras"),
+    [("", ""), ("?correction=bonferroni", ", Bonferroni"), ("?correction=bh&p=asymptotic", None), ("?top=4", "")],
+)
+def test_a_moving_rule_has_the_words_that_python_gives_it(shared_server, page, query, extras):
+    handle = open_dial(page, shared_server, query)
+    page.evaluate(LISTEN)
+    handle.press("ArrowRight")
+    (told,) = page.evaluate("window.thresholds")
+    extras = ", Benjamini-Hochberg, the paper's threshold" if extras is None else extras
+    rest = handle.get_attribute("aria-valuetext").split(":")[0] if "top" not in query else "the 5 tokens of largest D"
+    assert told["label"] == rest + extras
+    page.get_by_text(told["label"]).first.wait_for()  # as the sidebar names the rule that was sent
+
+
+def test_the_browser_writes_numbers_as_python_does(page):
+    shares = [(part, 32_000) for part in (0, 1, 2, 3, 5, 40, 1_000, 3_000, 31_983, 31_984, 31_990, 31_999, 32_000)]
+    shares += [(part, 128) for part in range(129)] + [(9, 800), (1, 262_144), (26, 262_144)]
+    levels = [1e-5, 0.05, 1e-12, 0.3, float(np.nextafter(0.05, 1)), 1.19817e-05, 0.26827, 0.99991, 3.3e-300]
+    source = (Path(alpha_dial.__file__).parent / "numbers.js").read_text(encoding="utf-8")
+    written, rounded = page.evaluate(
+        "([source, shares, levels]) => new Function('shares', 'levels', `${source}; return ["
+        "shares.map(([part, whole]) => formatShare(part, whole)), levels.map((level) => roundUp(level, 4))]`)"
+        "(shares, levels)",
+        [source, shares, levels],
+    )
+    assert written == [format_share(*share) for share in shares]
+    assert rounded == [round_up(level) for level in levels]
 
 
 def test_escape_gives_a_drag_up(shared_server, page):

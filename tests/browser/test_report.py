@@ -214,3 +214,65 @@ def test_a_slide_has_a_link_and_buttons_that_work_without_a_keyboard(shared_serv
     wait_until_still(page)
     page.get_by_role("button", name="Leave the presentation").click()
     page.get_by_role("heading", name="Show what was found").wait_for()
+
+
+def turn_to(page, number, total):
+    page.wait_for_function("number => location.search.includes(`slide=${number}`)", arg=number)
+    wait_until_still(page)
+    assert read_number(page) == f"{number} of {total}"
+
+
+def is_key_free(page, key):
+    """Whether the page lets the browser do what it does by itself with a key."""
+    return page.evaluate(
+        "key => document.body.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true, cancelable: true}))", key
+    )
+
+
+def test_keys_and_buttons_may_be_mixed_and_keys_are_free_after_leaving(shared_server, page):
+    page.set_viewport_size({"width": 1280, "height": 500})
+    open_report(page, shared_server, blocks="pair,ticket,curve,threshold")
+    page.get_by_role("button", name="Present", exact=True).click()
+    page.get_by_role("button", name="Next slide").wait_for()
+    wait_until_still(page)
+    for key, number in (("ArrowRight", 2), ("Next", 3), ("ArrowRight", 4), ("Previous", 3), ("ArrowRight", 4)):
+        if key.startswith("Arrow"):
+            page.keyboard.press(key)
+        else:
+            page.get_by_role("button", name=f"{key} slide").click()
+        turn_to(page, number, 5)
+    page.keyboard.press("ArrowLeft")
+    turn_to(page, 3, 5)
+    assert not is_key_free(page, "PageUp"), "it turns"
+    turn_to(page, 2, 5)
+    page.keyboard.press("Escape")
+    page.get_by_role("heading", name="Show what was found").wait_for()
+    page.get_by_role("link", name="Alpha", exact=True).click()
+    heading = page.get_by_role("heading", name="How many tokens win?")
+    heading.wait_for()
+    wait_until_still(page)
+    address = page.url
+    assert all(is_key_free(page, key) for key in ("ArrowDown", "ArrowRight", " ", "PageDown", "End", "Escape"))
+    heading.click()
+    page.keyboard.press("PageDown")
+    page.wait_for_function("document.querySelector('[data-testid=stMain]').scrollTop > 0")
+    assert page.url == address
+
+
+def test_a_slide_higher_than_the_screen_is_scrolled_before_the_next_one_comes(shared_server, page):
+    page.set_viewport_size({"width": 900, "height": 320})
+    page.goto(f"{shared_server.address}/report?blocks=pair,curve&present=yes&slide=2")
+    page.get_by_role("heading", name="What was compared").wait_for()
+    page.get_by_role("button", name="Next slide").wait_for()
+    wait_until_still(page)
+    main = page.get_by_test_id("stMain")
+    assert main.evaluate("main => main.scrollHeight > main.clientHeight + 100")
+    page.keyboard.press("ArrowDown")
+    page.wait_for_function("document.querySelector('[data-testid=stMain]').scrollTop === 40")
+    page.keyboard.press("ArrowUp")
+    page.wait_for_function("document.querySelector('[data-testid=stMain]').scrollTop === 0")
+    assert read_number(page) == "2 of 3"
+    main.evaluate("main => main.scrollTo(0, main.scrollHeight)")
+    page.keyboard.press("Space")
+    turn_to(page, 3, 3)
+    page.wait_for_function("document.querySelector('[data-testid=stMain]').scrollTop === 0")

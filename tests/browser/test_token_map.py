@@ -167,6 +167,25 @@ def test_the_keyboard_goes_through_the_winners_and_picks(page, token_map, tokens
     assert "Picked: 1" in token_map.locator(".legend").inner_text()
 
 
+def test_shift_and_an_arrow_key_move_the_picture(token_map):
+    def read_view():
+        return json.loads(token_map.get_attribute("data-view"))
+
+    canvas = token_map.get_by_role("application", name="Map of all tokens")
+    canvas.focus()
+    canvas.press("+")
+    start = read_view()
+    width, height = start["x1"] - start["x0"], start["y1"] - start["y0"]
+    for key, right, up in (("Right", 0.2, 0), ("Up", 0.2, 0.2), ("Left", 0, 0.2), ("Down", 0, 0)):
+        canvas.press(f"Shift+Arrow{key}")
+        view = read_view()
+        assert view["x0"] == pytest.approx(start["x0"] + right * width)
+        assert view["x1"] == pytest.approx(start["x1"] + right * width)
+        assert view["y0"] == pytest.approx(start["y0"] + up * height)
+        assert view["y1"] == pytest.approx(start["y1"] + up * height)
+    assert "Shift and an arrow key move the picture" in token_map.locator("#description").inner_text()
+
+
 def test_the_map_is_saved_as_svg_and_as_png(page, token_map, tmp_path):
     for name, start in (("SVG", b"<svg"), ("PNG", b"\x89PNG")):
         with page.expect_download() as saved:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from scipy.stats import ks_2samp
 
 from dashboard import session
 from dashboard.components import alpha_dial
+from dashboard.components.ticket_changes import describe_ties
 from dashboard.figures import RankedNeighbours, summarise_ranked_neighbours
 from dashboard.loaders import AlphaChoice, PairChoice, load_comparison, load_selection
 from dashboard.session import Choice, build_address, describe_place, describe_rule, forget_addressed, read_address
@@ -58,6 +60,12 @@ def test_a_correction_sends_other_p_values_under_another_signature(open_app):
     assert plain["signature"] != strict["signature"]
     expected = np.minimum(64 * open_numbers(plain["pValues"], "<f8"), 1)
     assert open_numbers(strict["pValues"], "<f8") == pytest.approx(expected)
+
+
+def test_the_dial_gets_what_a_rule_says_after_its_level(open_app):
+    (plain,) = find_dials(open_app("alpha"))
+    (strict,) = find_dials(open_app("alpha", correction="bonferroni", p="asymptotic"))
+    assert (plain["extras"], strict["extras"]) == ("", ", Bonferroni, the paper's threshold")
 
 
 def test_without_a_pair_or_without_any_d_there_is_no_dial(open_app, pair_folder):
@@ -136,6 +144,13 @@ def test_ties_at_the_edge_of_the_ticket_are_told(open_app, result):
     assert words in read_texts(open_app("pair", top=str(k)))
     assert words in read_texts(open_app("alpha", top=str(k)))
     assert "tokens have D" not in read_texts(open_app("pair", top=str(k + tied - taken)))
+
+
+def test_one_token_of_a_tie_is_told_of_in_the_singular():
+    edge = RankedNeighbours(entering=2, leaving=1, least_count=16, tied=3, taken=1)
+    one, two = describe_ties(edge, 64), describe_ties(replace(edge, taken=2), 64)
+    assert one == "3 tokens have D = 0.2500; only the 1 of them with the larger L2 shift is in the ticket."
+    assert two == "3 tokens have D = 0.2500; only the 2 of them with the larger L2 shift are in the ticket."
 
 
 def test_more_tokens_than_moved_give_those_that_moved_and_it_is_told(open_app):

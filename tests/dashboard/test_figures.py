@@ -22,7 +22,7 @@ from dashboard.figures import (
     ticket_curve_figure,
     token_cdf_figure,
 )
-from dashboard.figures.palette import AFTER, BEFORE, WINNER
+from dashboard.figures.palette import AFTER, BEFORE, WINNER, escape_text
 from kslottery_core.ks import compute_cdf_gap
 from kslottery_core.progress import ProgressEvent
 from kslottery_core.tickets import compute_ticket_curve, compute_ticket_mask
@@ -234,3 +234,9 @@ def test_the_least_level_gives_a_ticket(result):
     underflowed = type(curve)(np.array([0.0]), np.array([4]), np.array([30]))
     assert find_least_level(underflowed, 1e-12, 0.999) == 1e-12
     assert find_least_level(type(curve)(np.array([]), np.array([]), np.array([])), 1e-12, 0.999) is None
+
+
+def test_escaped_text_is_shown_as_it_is():
+    text = "<a href=\"x\">%{y}</a> & 'b'"
+    assert escape_text(text) == "&lt;a href=\"x\"&gt;%{y}&lt;/a&gt; &amp; 'b'"
+    assert html.unescape(escape_text(text)) == text

@@ -7,6 +7,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from dashboard import loaders
+from kslottery_core.demo import DEMO_PATH
 
 
 def read_alerts(app):
@@ -64,3 +65,11 @@ def test_a_tied_pair_is_explained_beside_the_numbers(open_app, tied_folder):
     app = open_app("pair", before=str(tied_folder / "before"), after=str(tied_folder / "after"))
     assert "This model is tied" in read_alerts(app)
     assert app.metric
+
+
+def test_an_alpha_that_cannot_be_set_is_not_offered_as_the_next_step(open_app, monkeypatch):
+    monkeypatch.setattr(loaders, "DEMO_PATH", DEMO_PATH)  # its last 11 tokens win at 0.9991 and above
+    app = open_app("alpha", with_pair=False, alpha="0.999")
+    texts = " ".join(element.value for element in app.markdown)
+    assert "Next to enter**: nothing up to the largest α that can be set (0.999)" in texts
+    assert "**Next to enter**, at" not in texts

@@ -232,6 +232,13 @@ def test_growth_orders_the_checkpoints_of_a_training_by_step():
     assert list(figure.data[2].y) == [0.2, 0.2, 0.2]
 
 
+def test_a_label_in_the_growth_is_never_read_as_a_template():
+    lines = summarise_growth(("s50", "s100"), (50, 100), "aa", ("%{y}", "a"), STATISTICS[:2], (None, None))
+    trace = growth_figure(lines).data[0]
+    assert trace.name == "%{y}"
+    assert trace.hovertemplate == "%{customdata}: D = %{y:.4f}<extra>%{fullData.name}</extra>"
+
+
 def test_growth_on_a_log_axis_begins_at_the_first_step():
     lines = summarise_growth(("a", "b", "c"), (50, 100, 200), "xyz", ("the", "a"), STATISTICS, (0.2,) * 3)
     figure = growth_figure(lines, log_steps=True)

@@ -1,10 +1,12 @@
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from dashboard import loaders
 from dashboard.loaders import AlphaChoice, PairChoice
+from kslottery_core.demo import DEMO_PATH
 from kslottery_core.errors import CheckpointError
 
 
@@ -104,3 +106,26 @@ def test_the_demo_stands_in_where_nothing_is_chosen(tmp_path, monkeypatch):
     assert loaders.resolve_choice(PairChoice(before="/only/one")) is None
     assert loaders.find_demo_text("train") == tmp_path / "demo" / "train.en-ca.jsonl"
     assert loaders.find_demo_text("test") is None
+
+
+def test_another_matrix_of_the_demo_is_compared_itself(monkeypatch):
+    from safetensors.numpy import load_file
+
+    monkeypatch.setattr(loaders, "DEMO_PATH", DEMO_PATH)
+    demo = loaders.resolve_choice(PairChoice())
+    assert loaders.load_comparison(demo).from_cache, "the demo's own result comes with it"
+    chosen = replace(demo, parameter="lm_head.weight")
+    comparison = loaders.load_comparison(chosen)
+    before, after = (load_file(f"{side}/model.safetensors")["lm_head.weight"] for side in (demo.before, demo.after))
+    assert comparison.result.changed_count == (before != after).any(axis=1).sum()
+    assert not comparison.from_cache
+
+
+@pytest.mark.parametrize(
+    "changes", [{"parameter": "lm_head.weight"}, {"before_revision": "a"}, {"after_revision": "a"}]
+)
+def test_the_demo_with_a_parameter_or_a_revision_is_not_called_the_demo(monkeypatch, changes):
+    monkeypatch.setattr(loaders, "DEMO_PATH", DEMO_PATH)
+    demo = loaders.resolve_choice(PairChoice())
+    assert loaders.is_demo(demo)
+    assert not loaders.is_demo(replace(demo, **changes))

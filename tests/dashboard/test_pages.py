@@ -104,7 +104,8 @@ def test_search_and_filters_narrow_the_table(open_app):
     [
         ("pattern", "(the", "is no regular expression"),
         ("pattern", "a{99999999999999999999}", "is no regular expression"),
-        ("id", "the", "is no token id"),
+        ("id", "the", "'the' is no token id"),
+        ("id", " , ", "',' is no token id"),
         ("id", "9" * 5000, "is no token id"),
         ("id", "3-" + "9" * 5000, "is no token id"),
     ],

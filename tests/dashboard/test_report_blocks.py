@@ -136,10 +136,10 @@ def test_the_map_counts_every_token_and_draws_winners_as_points(make_context):
     assert sorted(token_id for _, token_id, *_ in winners.customdata) == list(
         load_ticket(DEMO_PATH / "ticket.json").token_ids
     )
-    assert picture.caption.startswith("2,048 tokens; across: L2 shift, up: D."), "no text, so no frequency"
+    assert picture.caption.startswith("2,048 tokens drawn; across: L2 shift, up: D."), "no text, so no frequency"
     text = CorpusSpec(str(DEMO_PATH / "text" / "test.jsonl"), "en", "ca")
     counted = build("map", make_context(text=text))
-    assert counted.pictures[0].caption.startswith("2,048 tokens; across: Frequency in the text, up: D.")
+    assert counted.pictures[0].caption.startswith("2,048 tokens drawn; across: Frequency in the text, up: D.")
     assert "text test.jsonl " in counted.signature
     missing = build("map", make_context(text=CorpusSpec("/no/such/text.jsonl")))
     assert "/no/such/text.jsonl" in missing.problem
@@ -149,7 +149,8 @@ def test_the_map_draws_no_more_points_than_a_file_can_take(make_context, monkeyp
     monkeypatch.setattr("dashboard.reports.token_block._MOST_POINTS", 2)
     (picture,) = build("map", make_context()).pictures
     assert [label for label, *_ in picture.figure.data[1].customdata] == ["Translate", "English"]
-    assert "Only the 2 winners of largest D are drawn as points." in picture.caption
+    assert "Of 4 winners only the 2 of largest D are drawn as points." in picture.caption
+    assert picture.figure.data[1].name == "2 of 4 winners drawn"
 
 
 def test_the_token_block_draws_what_is_picked_and_lists_the_rest(make_context):
@@ -206,6 +207,12 @@ def test_the_checkpoint_block_takes_a_kept_series_and_compares_none(make_context
     assert len(block.pictures) == 3
     assert [len(table.dataframe) for table in block.tables] == [5, 10]
     assert sorted(read_table(block.tables[0], "Winners")) == [3, 3, 4, 5, 8]
+    edited = {source: (f"Mine {place}", 7 * (place + 1)) for place, source in enumerate(sources)}
+    named = build("checkpoints", dataclasses.replace(make_context(choice), checkpoint_names=edited))
+    assert read_table(named.tables[0], "Label") == [f"Mine {place}" for place in range(5)]
+    assert read_table(named.tables[0], "Step") == [7, 14, 21, 28, 35]
+    assert "Mine 0" in named.pictures[0].figure.to_json()
+    assert sorted({x for line in named.pictures[2].figure.data for x in line.x or () if x}) == [7, 14, 21, 28, 35]
     loaders.st.cache_resource.clear()
     assert load_kept_series(DEMO_PAIR, sources).found.results[0].width == 128, "from the disk, after a restart"
 
@@ -350,8 +357,8 @@ def test_each_picture_is_a_slide_and_words_stand_at_their_ends(make_context):
     assert [(slide.title, slide.words) for slide in slides] == [
         ("Title", ""),
         ("What was compared", "both\n\nsides"),
-        ("Picked tokens", "first"),
-        ("Picked tokens", "last"),
+        ("Picked tokens: English (token 302)", "first"),
+        ("Picked tokens: English (token 302)", "last"),
         ("Layer by matrix", ""),
     ]
     assert slides[0].paragraphs == ("Me", format_moment(MOMENT))

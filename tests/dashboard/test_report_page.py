@@ -1,6 +1,14 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 from dashboard.loaders import AlphaChoice, PairChoice
+from dashboard.reports.block import Block, Table
+from dashboard.reports.html_table import render_table
+from dashboard.reports.registry import find_block
 from dashboard.session import build_address, forget_addressed, read_address
 from dashboard.session.choice import (
     CertificateView,
@@ -49,7 +57,7 @@ def test_the_report_begins_with_every_block_that_has_something_to_show(open_app)
     assert list_blocks(app) == ALL
     assert app.header[0].value.replace("\\", "") == "KS-Lottery report: before → after"
     assert "blocks" not in app.query_params
-    assert "5 blocks with 3 pictures, about 4." in read_texts(app)
+    assert "5 blocks with 3 pictures." in read_texts(app)
 
 
 def test_blocks_are_moved_removed_and_added_and_the_address_follows(open_app):
@@ -125,7 +133,9 @@ def test_words_stand_around_their_block_and_survive_another_page(open_app, go_to
     assert "<p>Look at <strong>this</strong> &lt;script&gt;</p>" in drawn
     assert "<ul><li>the end</li></ul>" in drawn
     assert any(caption.value.startswith("Me, Tuesday, ") for caption in app.caption)
-    assert "curve" not in app.query_params.get("title", "")
+    address = app.query_params
+    assert address["blocks"] == "pair,curve"
+    assert not any(words in str(address[name]) for name in address for words in ("Look at", "the end", "Tuesday"))
     get_button(app, "report_remove_curve").click().run()
     app.selectbox(key="report_added").set_value("curve").run()
     assert app.text_area(key="report_after_curve").value == "- the end", "words of a block left out are kept"
@@ -148,6 +158,54 @@ def test_words_are_loaded_from_a_file_and_a_wrong_one_is_one_sentence(open_app):
     assert app.text_area(key="report_before_pair").value == "from the file"
 
 
+def test_unknown_blocks_of_a_file_are_told_and_left_out_with_their_words(open_app):
+    app = open_app("report")
+    content = (
+        '{"version":1,"title":"","author":"","blocks":["curve","gone"],'
+        '"words":{"curve":{"before":"kept"},"lost":{"before":"dropped"}}}'
+    )
+    app.file_uploader(key="report_words_file").upload("words.json", content.encode(), "application/json").run()
+    assert list_blocks(app) == ["Ticket size against α"]
+    assert app.query_params["blocks"] == "curve"
+    assert "there is no block 'gone', 'lost'; left out" in app.error[0].value.replace("\\", "")
+    assert not app.warning
+    assert app.session_state["kslottery.report_words"].around == {"curve": ("kept", "")}
+
+
+def test_every_button_of_the_list_is_named_after_its_block(open_app):
+    app = open_app("report", blocks="pair,curve")
+    assert get_button(app, "report_up_curve").label == "Up **Ticket size against α**"
+    labels = [
+        button.label for button in app.button if button.key.startswith(("report_up", "report_down", "report_rem"))
+    ]
+    assert len(set(labels)) == len(labels) == 6
+
+
+def test_the_preview_writes_numbers_as_the_file_does(open_app, monkeypatch):
+    frame = pd.DataFrame(
+        {
+            "Id": [57241, 7],
+            "Rows": [57241, 7],
+            "Saved": [57241.0, np.nan],
+            "D": [0.30469, 0.5],
+            "Step": pd.array([12000, None], dtype="Int64"),
+        }
+    )
+    block = Block("What was compared", tables=(Table(frame, "Rows", decimals={"D": 4}),))
+    known = replace(find_block("pair"), build=lambda context: block)
+    monkeypatch.setattr("dashboard.components.report_context.find_block", lambda name: known)
+    app = open_app("report", blocks="pair")
+    shown = app.dataframe[0].proto
+    texts = pa.ipc.open_stream(shown.arrow_data.styler.display_values).read_pandas()
+    assert texts.to_numpy().tolist() == [
+        ["57241", "57,241", "57,241", "0.3047", "12000"],
+        ["7", "7", "not measured", "0.5000", "not measured"],
+    ]
+    file = render_table(block.tables[0], caption="", most_rows=2)
+    assert all(f">{text}</td>" in file for text in texts.to_numpy().ravel())
+    assert app.dataframe[0].value["Rows"].tolist() == [57241, 7], "still numbers, to be sorted"
+
+
 def test_presenting_shows_one_slide_and_no_control(open_app):
     app = open_app("report", blocks="pair,curve")
     get_button(app, "report_present").click().run()
@@ -166,8 +224,10 @@ def test_a_link_opens_a_slide_and_one_beyond_the_last_shows_the_last(open_app):
 def test_presenting_ends_when_another_page_is_opened(open_app, go_to):
     app = open_app("report", present="yes")
     app.query_params.clear()
+    assert "kslottery.presented_report" in app.session_state
     go_to(app, "alpha")
     assert app.sidebar.caption
+    assert "kslottery.presented_report" not in app.session_state, "a whole report is not kept for nothing"
     go_to(app, "report")
     assert app.title[0].value == "Show what was found"
 

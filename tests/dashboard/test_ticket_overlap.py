@@ -1,10 +1,11 @@
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from dashboard import loaders, session
-from dashboard.components import ticket_overlap
+from dashboard.components import overlap_choice, ticket_overlap
 from dashboard.components.overlap_choice import TokenSet
 from dashboard.components.ticket_overlap import build_member_table
 from dashboard.figures.overlap_sets import summarise_overlap_sets
@@ -108,6 +109,36 @@ def test_tickets_of_runs_can_be_chosen_by_the_address(open_app, save_run):
     app = open_app("tokens", overlap="shown", levels="none", sets="run:r1\nrun:gone")
     assert app.multiselect(key="overlap_sets").options == ["Run: Mine (3 tokens)"]
     assert read_agreement(app).loc["Run: Mine", "Tokens"] == 3
+
+
+def test_of_two_runs_with_one_name_the_chosen_one_is_taken(open_app, save_run):
+    long = "A name that is so long that nobody wants to read all of it, ever again, "
+    for run_id, name, ids in (("a", long + "1", [3]), ("b", long + "2", [4, 5]), ("c", long + "3", [6, 7])):
+        save_run(run_id, method="ticket", ticket=TICKET | {"token_ids": ids}, name=name)
+    app = open_app("tokens", overlap="shown", levels="none", sets="none")
+    box = app.multiselect(key="overlap_sets")
+    assert len(set(box.options)) == 3
+    for run_id in "abc":
+        app.multiselect(key="overlap_sets").set_value([f"run:{run_id}"]).run()
+        assert app.query_params["sets"] == f"run:{run_id}"
+
+
+def test_numbered_names_meet_no_other_name():
+    assert overlap_choice._tell_apart(["A", "A (2)", "A", "A", "B"]) == ["A", "A (2)", "A (3)", "A (4)", "B"]
+
+
+def test_two_files_of_one_name_are_two_sets(open_app, pair_folder, monkeypatch):
+    from dashboard.loaders import load_comparison
+    from kslottery_core.tickets import Ticket
+
+    tickets = [Ticket((3,), 64, "list"), Ticket((4, 5), 64, "list")]
+    monkeypatch.setattr(overlap_choice, "read_ticket_file", lambda upload, vocabulary: upload.ticket)
+    uploads = [SimpleNamespace(name="mine.txt", ticket=ticket) for ticket in tickets]
+    monkeypatch.setattr(overlap_choice.st, "session_state", {"overlap_files": uploads})
+    comparison = load_comparison(PairChoice(str(pair_folder / "before"), str(pair_folder / "after")))
+    found = overlap_choice._read_files(comparison)
+    assert [entry.key for entry in found] == ["file:mine.txt", "file:mine.txt (2)"]
+    assert [np.flatnonzero(entry.mask).tolist() for entry in found] == [[3], [4, 5]]
 
 
 def test_the_most_frequent_tokens_are_as_many_as_the_ticket(open_app, pair_folder, tmp_path):

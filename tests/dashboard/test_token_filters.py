@@ -1,4 +1,7 @@
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -8,6 +11,7 @@ from dashboard import loaders, session
 from dashboard.components import token_table
 from dashboard.components.token_filter import filter_tokens
 from dashboard.components.token_table import build_display, sort_tokens
+from dashboard.loaders import token_search
 from dashboard.loaders.token_search import TokenSearchError, load_search_mask
 from dashboard.session import TokenFilter, TokenOrder
 from dashboard.wording import ORDER_NAMES, SCRIPT_NAMES
@@ -124,6 +128,48 @@ def test_a_search_finds_what_python_finds(open_app, pair_folder):
     assert sorted(ids[load_search_mask(comparison, "60-999999999", "id")]) == [60, 61, 62, 63]
 
 
+def test_a_pattern_that_tries_too_many_ways_is_stopped_while_others_go_on(monkeypatch):
+    monkeypatch.setattr(token_search, "_ALL_SECONDS", 1.0)
+    tokens = ["the", "-" * 60, "a"]
+    beats = 0
+    with ThreadPoolExecutor(1) as pool:
+        search = pool.submit(token_search._match, token_search._compile("(-|-)+[xy]"), tokens)
+        while not search.done():
+            time.sleep(0.01)
+            beats += 1
+    with pytest.raises(TokenSearchError, match="takes too long and was stopped"):
+        search.result()
+    assert beats >= 5
+    assert token_search._match(token_search._compile("^(t|-)"), tokens).tolist() == [True, True, False]
+
+
+def test_many_searches_that_are_slow_together_are_stopped(monkeypatch):
+    monkeypatch.setattr(token_search, "_ALL_SECONDS", 0.1)
+    slow = SimpleNamespace(pattern="slow", search=lambda token, **how: time.sleep(0.03))
+    start = time.monotonic()
+    with pytest.raises(TokenSearchError, match="'slow' takes too long"):
+        token_search._match(slow, ["a"] * 100)
+    assert time.monotonic() - start < 2
+
+
+def test_many_wide_ranges_of_ids_take_the_memory_of_one():
+    import tracemalloc
+
+    size = 100_000
+    tracemalloc.start()
+    found = token_search._read_ids(" ".join(["0-99998"] * 250), size)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.tolist() == [True] * (size - 1) + [False]
+    assert most < 50 * size
+    assert np.flatnonzero(token_search._read_ids("9-3, 2-4; 4 99999-999999999 200000", size)).tolist() == [
+        2,
+        3,
+        4,
+        99_999,
+    ]
+
+
 def write_text(tmp_path):
     path = tmp_path / "train.jsonl"
     pairs = [("word1 word2 word2", "the word3"), ("word2", "word3")]
@@ -163,11 +209,22 @@ def test_filters_are_used_and_come_back_with_the_address(open_app, tmp_path):
 
 def test_the_tokens_of_the_prompt_template_are_filtered(open_app):
     app = open_app("tokens", **{"in-prompt": "yes"})
-    inside = set(app.dataframe[0].value["Id"])
-    assert "The prompt template is that of the run form" in "\n".join(caption.value for caption in app.caption)
+    # This vocabulary knows no word of the template: each is read as "the", id 2.
+    inside = {2}
+    assert set(app.dataframe[0].value["Id"]) == inside
     app.selectbox(key="token_in_prompt").set_value("no").run()
-    assert inside
     assert set(app.dataframe[0].value["Id"]) == set(range(64)) - inside
+
+
+def test_the_run_form_does_not_change_which_tokens_are_the_prompts(open_app):
+    app = open_app("tokens", **{"in-prompt": "yes"})
+    for name, value in {"run_prompt": "word1 {source} word2", "run_source": "de", "run_target": "fr"}.items():
+        app.session_state[name] = value
+    app.run()
+    assert app.dataframe[0].value["Id"].tolist() == [2]
+    said = "\n".join(caption.value for caption in app.caption)
+    assert "The prompt template is the default one, for translating from English to Catalan" in said
+    assert "Translate the following sentence from {source_language} to {target_language}." in said
 
 
 def test_a_wrong_range_is_one_sentence_and_the_rest_of_the_page_stays(open_app, tmp_path):
@@ -211,6 +268,33 @@ def test_pages_reach_every_token_in_the_wanted_order(open_app, monkeypatch):
 def test_a_page_beyond_the_last_is_the_last(open_app, monkeypatch):
     monkeypatch.setattr(token_table, "PAGE_ROWS", 25)
     assert len(open_app("tokens", **{"table-page": "99"}).dataframe[0].value) == 64 - 50
+
+
+def tick(monkeypatch, rows):
+    event = SimpleNamespace(selection=SimpleNamespace(rows=rows))
+    monkeypatch.setattr(token_table.st, "dataframe", lambda *_, **__: event)
+
+
+def test_of_more_ticks_than_are_picked_together_those_of_largest_d_are_taken(open_app, monkeypatch):
+    monkeypatch.setattr(token_table, "MOST_PICKED", 4)
+    table = loaders.load_token_table
+    tick(monkeypatch, list(range(64)))
+    app = open_app("tokens", sort="token_id", direction="rising", tokens="60,61,62,63")
+    assert "64 tokens are ticked; no more than 4 are picked together: the 4 of largest D." in app.info[0].value
+    choice = app.session_state["kslottery.choice"]
+    comparison = loaders.load_comparison(choice.pair)
+    assert choice.token_ids == tuple(table(comparison)["token_id"][:4])
+    assert app.query_params["tokens"] == ",".join(map(str, choice.token_ids))
+
+
+def test_ticks_elsewhere_give_way_to_those_of_the_page(open_app, monkeypatch):
+    monkeypatch.setattr(token_table, "MOST_PICKED", 4)
+    monkeypatch.setattr(token_table, "PAGE_ROWS", 25)
+    tick(monkeypatch, [1, 0])
+    app = open_app("tokens", sort="token_id", direction="rising", tokens="60,61,62")
+    assert app.session_state["kslottery.choice"].token_ids[2:] == (60, 61)
+    assert set(app.session_state["kslottery.choice"].token_ids[:2]) == {0, 1}
+    assert "5 tokens are ticked, 3 of them elsewhere" in app.info[0].value
 
 
 def test_ticks_on_another_page_stay(open_app, monkeypatch):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dashboard import loaders
-from dashboard.components.token_map import MOST_PICKED, build_settings, choose_picked, limit_view
+from dashboard.components.token_map import MOST_PICKED, _describe, build_settings, choose_picked, limit_view
 from dashboard.figures.token_map import summarise_token_map, token_map_figure
 from dashboard.loaders.token_map import PackedTokens, load_packed_tokens, pack_tokens
 from dashboard.session import TokenMapView
@@ -130,6 +130,29 @@ def test_a_box_of_too_many_tokens_picks_the_first_and_says_so():
     assert "1 token left out" in sentence
 
 
+def test_a_box_of_too_many_tokens_that_adds_says_how_many_it_added():
+    before, box = tuple(range(1000, 1150)), list(range(200))
+    chosen, sentence = choose_picked({"token_ids": box, "inside": 300, "add": True}, before, 5000)
+    assert chosen == (*before, *box[:50])
+    assert sentence.startswith("The box holds 300 tokens; 50 more of them are picked, of largest D,")
+
+
+def test_the_browser_picks_no_more_than_the_address_holds():
+    packed = PackedTokens("abc", np.array(ORDER), b"")
+    settings = build_settings(packed, TokenMapView(), np.zeros(5, bool), np.arange(5))
+    assert settings["most_picked"] == MOST_PICKED
+    choice = Choice(token_ids=tuple(range(0, 2 * MOST_PICKED, 2)))
+    assert read_address(build_address(choice, "tokens"), Choice()) == (choice, ())
+
+
+def test_an_address_of_too_many_tokens_is_told_and_cut():
+    choice, problems = read_address({"tokens": ",".join(map(str, range(MOST_PICKED + 7)))}, Choice())
+    assert choice.token_ids == tuple(range(MOST_PICKED))
+    assert problems == (
+        "The address asks for 207 tokens; no more than 200 are picked together, so the first 200 are taken.",
+    )
+
+
 @pytest.mark.parametrize(
     "sent", [None, "7", {}, {"token_ids": 7}, {"token_ids": []}, {"token_ids": [64, -1, "3", None, 1.5]}]
 )
@@ -171,7 +194,7 @@ def test_the_summary_counts_every_token_where_it_lies():
 
 def test_tokens_without_a_cosine_are_told_and_not_placed():
     summary = summarise_token_map(make_table(), x="cosine")
-    assert (summary.drawn, summary.unplaced, summary.density.sum()) == (5, 1, 4)
+    assert (summary.drawn, summary.unplaced, summary.density.sum()) == (4, 1, 4)
     assert (summary.log_x, summary.zero_place) == (False, None)
 
 
@@ -206,6 +229,51 @@ def test_a_label_that_looks_like_markup_is_shown_as_it_is():
     table = make_table(winner=[False, False, True, False, False])
     winners = token_map_figure(summarise_token_map(table, np.ones(5, np.int64))).data[1]
     assert winners.customdata[0][0] == "&lt;b&gt;"
+    quoted = make_table(token=['"', "'", "c", "x", "y"])
+    winners = token_map_figure(summarise_token_map(quoted, np.ones(5, np.int64))).data[1]
+    assert [row[0] for row in winners.customdata] == ['"', "'"], "Plotly shows written-out quotes as they are written"
+
+
+@pytest.mark.parametrize(
+    ("shifts", "texts"),
+    [
+        ([0.2, 0.3, 0.5, 0.7, 0.9], ("0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9")),
+        ([0.15, 0.3, 0.5, 0.7, 1.2], ("0.2", "0.5", "1")),
+        ([0.001, 0.01, 0.1, 0.2, 1], ("0.001", "0.01", "0.1", "1")),
+    ],
+)
+def test_a_log_axis_has_ticks_in_a_narrow_range_too(shifts, texts):
+    axis = token_map_figure(summarise_token_map(make_table(l2_shift=shifts))).layout.xaxis
+    assert axis.ticktext == texts
+    np.testing.assert_allclose(np.power(10.0, axis.tickvals), [float(text) for text in texts])
+
+
+@pytest.mark.parametrize(
+    "shifts", [[0.51, 0.52, 0.53, 0.54, 0.55], [0.5] * 5, [3.0001, 3.0002, 3.0003, 3.0004, 3.0005]]
+)
+def test_a_log_axis_is_never_without_ticks(shifts):
+    axis = token_map_figure(summarise_token_map(make_table(l2_shift=shifts))).layout.xaxis
+    assert len(set(axis.ticktext)) == len(axis.tickvals) >= 3
+    np.testing.assert_allclose(np.power(10.0, axis.tickvals), [float(text) for text in axis.ticktext])
+
+
+def test_whole_numbers_have_whole_ticks_on_a_log_axis():
+    axis = token_map_figure(summarise_token_map(make_table(), np.array([1, 0, 2, 3, 5]))).layout.xaxis
+    assert axis.ticktext == ("0", "1", "2", "5")
+
+
+def test_winners_that_are_not_drawn_are_still_counted():
+    table = make_table(winner=[True, True, True, True, False])
+    summary = summarise_token_map(table, x="cosine", most_points=2)
+    assert (summary.winner_count, summary.unplaced_winners, summary.winner_ids) == (4, 1, (3, 0))
+    assert token_map_figure(summary).data[1].name == "2 of 4 winners drawn"
+    assert token_map_figure(summarise_token_map(table)).data[1].name == "Winners: 4"
+
+
+def test_tokens_that_cannot_be_placed_are_not_called_drawn():
+    described = _describe(TokenMapView("cosine"), make_table(), 5)
+    assert described.startswith("4 of 5 tokens drawn. 1 token cannot be placed: a row of zeros has no cosine.")
+    assert _describe(TokenMapView("rank"), make_table(), 5).startswith("Every one of the 5 tokens is drawn. Drag")
 
 
 def test_ranks_run_downwards():

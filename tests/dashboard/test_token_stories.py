@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from dashboard import loaders
-from dashboard.loaders import PairChoice
+from dashboard.components import token_overlay
+from dashboard.components.token_overlay import build_token_numbers
+from dashboard.loaders import AlphaChoice, PairChoice
 from dashboard.loaders.token_story import load_neighbours
 from dashboard.session import StoryView
 from dashboard.session.story_address import build_story_address, read_story_address
@@ -96,17 +98,40 @@ def test_several_tokens_begin_with_a_card_of_all_of_them(open_app, result):
     assert "All picked tokens" not in read_texts(open_app("tokens", tokens="3,40", story="tickets"))
 
 
+def test_numbers_of_many_tokens_are_computed_only_for_the_file(open_app, comparison, monkeypatch):
+    asked = []
+
+    def build(comparison, selection, token_ids):
+        asked.append(len(token_ids))
+        return build_token_numbers(comparison, selection, token_ids)
+
+    monkeypatch.setattr(token_overlay, "build_token_numbers", build)
+    app = open_app("tokens", tokens=",".join(map(str, range(30))))
+    assert asked == [20]
+    assert len(find_table(app, "Gap at")) == 20
+    assert "The table holds the first 20 of 30 tokens, the CSV file all of them." in read_texts(app)
+    written = []
+    monkeypatch.setattr(token_overlay.st, "download_button", lambda *_, data, **__: written.append(data()))
+    selection = loaders.load_selection(comparison, AlphaChoice())
+    token_overlay.show_token_overlay(comparison, selection, list(range(30)))
+    assert len(written[0].decode("utf-8-sig").splitlines()) == 1 + 30
+
+
 def test_neighbours_on_the_page_are_those_of_the_definition(open_app, pair):
     app = open_app("tokens", tokens="3", story="neighbours")
     table = find_table(app, "Rank before")
+    nearest = []
     for side, rows in (("before", pair.before), ("after", pair.after)):
         ids, cosines = list_nearest(rows.read_rows(0, 64), 3)
+        nearest.append(set(ids))
         shown = table[table[f"Rank {side}"].notna()].sort_values(f"Rank {side}")
         assert list(shown["Id"]) == ids
         assert list(shown[f"Cosine {side}"]) == pytest.approx(cosines, abs=1e-9)
     assert table[["Cosine before", "Cosine after"]].notna().all().all()
     assert set(table["Change"]) <= {"Stayed", "Entered", "Left"}
-    assert "nearest tokens before" in read_texts(app) or "The same 10 tokens" in read_texts(app)
+    stayed = len(nearest[0] & nearest[1])
+    assert 0 < stayed < 10
+    assert f"Of the 10 nearest tokens before, {stayed} are among the 10 nearest after" in read_texts(app)
 
 
 def test_a_click_on_a_neighbour_picks_it_too(open_app):

@@ -117,6 +117,16 @@ def test_the_overlay_draws_a_line_and_a_gap_for_each_token():
     assert all(read_axis_titles(figure))
 
 
+def test_a_label_is_never_read_as_a_template():
+    token = overlay(7, [0, 1, 2], [1, 2, 3], "%{y}")
+    figures = [cdf_difference_figure([token]), sorted_shift_figure([token])]
+    for trace in (trace for figure in figures for trace in figure.data):
+        assert trace.name == "%{y} (7)"
+        assert trace.hovertemplate.endswith("<extra>%{fullData.name}</extra>")
+        assert "(7)" not in trace.hovertemplate
+    assert figures[0].data[1].customdata[0] == "largest gap D = 0.3333"
+
+
 def test_the_overlaid_shifts_are_sorted_lines_of_the_same_colours():
     figure = sorted_shift_figure([overlay(7, [0, 1, 2], [3, 2, 1]), overlay(8, [1, 2, 3], [0, 1, 1])])
     assert [list(trace.y) for trace in figure.data] == [[-1, 1, 3], [-2, -1, -1]]

@@ -4,7 +4,15 @@ import pandas as pd
 import pytest
 
 from dashboard.reports.csv_file import build_csv
-from dashboard.wording import escape_markdown, format_code, format_name, format_token, protect_cell, shorten
+from dashboard.wording import (
+    escape_markdown,
+    format_code,
+    format_name,
+    format_share,
+    format_token,
+    protect_cell,
+    shorten,
+)
 
 JOINER = "\u2060"
 
@@ -82,7 +90,7 @@ def test_code_has_no_line_break_to_break_out_of():
     assert format_code("") == "` `"
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])
 def test_a_formula_is_made_text(text):
     assert protect_cell(text) == f"'{text}"
 
@@ -101,6 +109,30 @@ def test_a_csv_file_keeps_its_numbers_and_disarms_its_text():
 def test_a_csv_file_keeps_missing_numbers_empty_beside_text():
     table = pd.DataFrame({"Run": ["+x", "y"], "Score": [None, -3.5], "Size": [None, None]})
     assert build_csv(table).decode().splitlines() == ["Run,Score,Size", "'+x,,", "y,-3.5,"]
+
+
+def test_the_names_of_columns_are_disarmed_too():
+    table = pd.DataFrame({"=HYPERLINK(1)": [1], "-run": ["x"], "k": [2]})
+    assert build_csv(table).decode().splitlines() == ["'=HYPERLINK(1),'-run,k", "1,x,2"]
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "words"),
+    [
+        (1_000, 32_000, "3.13 %"),  # 3.125 exactly
+        (1, 8_000, "0.0125 %"),
+        (9, 800, "1.13 %"),  # 1.125 exactly
+        (1, 30_000, "0.0033 %"),
+        (31_990, 32_000, "just under 100 %"),  # 99.96875
+        (31_984, 32_000, "just under 100 %"),  # 99.95 exactly
+        (31_983, 32_000, "99.9 %"),
+        (32_000, 32_000, "100 %"),
+        (0, 32_000, "0 %"),
+        (3, 0, "not measured"),
+    ],
+)
+def test_a_share_rounds_halves_up_and_says_100_only_of_the_whole(part, whole, words):
+    assert format_share(part, whole) == words
 
 
 def test_long_text_is_shortened():

@@ -120,6 +120,13 @@ def test_a_suggested_alpha_is_never_below_the_real_one(level):
     assert round_up(level) == pytest.approx(level, rel=1e-3)
 
 
+@pytest.mark.parametrize("level", [1e-5, 0.05, 1e-12, 0.3, 2.5e-7, 0.9])
+def test_an_alpha_of_few_digits_is_suggested_as_it_is(level):
+    assert round_up(level) == level
+    assert round_up(np.nextafter(level, 1)) == pytest.approx(level * 1.001, rel=1e-3)
+    assert round_up(np.nextafter(level, 1)) > level
+
+
 def test_an_empty_ticket_of_an_unchanged_pair_says_so():
     assert "No row differs" in select_ticket(make_result([0, 0]), 0.5).note
 

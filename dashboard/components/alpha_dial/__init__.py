@@ -44,6 +44,7 @@ def show_alpha_dial(comparison: Comparison, alpha: AlphaChoice, *, compact: bool
             "mode": "alpha" if alpha.top_k is None else "top",
             "alpha": alpha.significance_level,
             "topK": alpha.top_k,
+            "extras": session.describe_rule_extras(alpha),
             "least": LEAST_SIGNIFICANCE_LEVEL,
             "largest": LARGEST_SIGNIFICANCE_LEVEL,
             "compact": compact,

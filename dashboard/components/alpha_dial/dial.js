@@ -180,9 +180,9 @@ class Dial {
     this.value = value;
     this.redraw();
     const { size, leastCount } = this.getTicket();
-    window.dispatchEvent(
-      new CustomEvent("kslottery:threshold", { detail: { leastCount, size, label: this.rule } }),
-    );
+    // The rule as Python tells it at rest: what listens shows the same words before and after the handle is left.
+    const label = this.byAlpha ? `${this.rule}${this.data.extras}` : this.rule;
+    window.dispatchEvent(new CustomEvent("kslottery:threshold", { detail: { leastCount, size, label } }));
   }
 
   // Python is told once, and only what it does not know.

@@ -3,7 +3,6 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 const LOW = 0.5; // where log axes of tokens begin: below 1, or a single token would have no height
-const CLASSES = { grid: "grid", tick: "tick", title: "title" };
 
 function make(name, attributes = {}, parent = null) {
   const element = document.createElementNS(SVG, name);
@@ -38,16 +37,16 @@ function makeLogScale(panel, most) {
 function drawAxes(layer, panel, { yTitle, xTitle, yTicks, xTicks }) {
   const [right, bottom] = [panel.x + panel.width, panel.y + panel.height];
   for (const [y, label] of yTicks) {
-    make("line", { class: CLASSES.grid, x1: panel.x, x2: right, y1: y, y2: y }, layer);
-    write(layer, panel.x - 8, y + 4, label, { class: CLASSES.tick, "text-anchor": "end" });
+    make("line", { class: "grid", x1: panel.x, x2: right, y1: y, y2: y }, layer);
+    write(layer, panel.x - 8, y + 4, label, { class: "tick", "text-anchor": "end" });
   }
   for (const [x, label] of xTicks) {
-    make("line", { class: CLASSES.grid, x1: x, x2: x, y1: panel.y, y2: bottom }, layer);
-    write(layer, x, bottom + 25, label, { class: CLASSES.tick, "text-anchor": "middle" });
+    make("line", { class: "grid", x1: x, x2: x, y1: panel.y, y2: bottom }, layer);
+    write(layer, x, bottom + 25, label, { class: "tick", "text-anchor": "middle" });
   }
   make("line", { class: "axis", x1: panel.x, x2: right, y1: bottom, y2: bottom }, layer);
-  write(layer, panel.x - 56, panel.y - 16, yTitle, { class: CLASSES.title });
-  write(layer, (panel.x + right) / 2, bottom + 45, xTitle, { class: CLASSES.title, "text-anchor": "middle" });
+  write(layer, panel.x - 56, panel.y - 16, yTitle, { class: "title" });
+  write(layer, (panel.x + right) / 2, bottom + 45, xTitle, { class: "title", "text-anchor": "middle" });
 }
 
 function listPowers(most, scale, low = false) {

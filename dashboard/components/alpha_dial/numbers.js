@@ -103,6 +103,6 @@ function formatStatistic(count, width) {
 
 function formatShare(part, whole) {
   const percent = (100 * part) / whole;
-  if (part < whole && percent > 99.99) return "just under 100 %";
-  return `${Number(percent.toPrecision(part && percent < 0.01 ? 2 : 3))} %`;
+  const rounded = Number(percent.toPrecision(part && percent < 0.01 ? 2 : 3));
+  return part < whole && rounded >= 100 ? "just under 100 %" : `${rounded} %`;
 }

@@ -61,6 +61,7 @@ def _show_slide(slide: Slide, number: int) -> None:
         if slide.picture is not None:
             _show_picture_slide(slide, number)
             return
+        _show_words(slide.words)
         for paragraph in slide.paragraphs:
             st.markdown(escape_markdown(paragraph))
         if slide.table is not None:
@@ -69,7 +70,6 @@ def _show_slide(slide: Slide, number: int) -> None:
             with st.container(key="slide_table"):
                 st.html(render_table(table, caption=caption, most_rows=len(table.dataframe)))
             _show_small_print(table.signature)
-        _show_words(slide.words)
 
 
 def _show_picture_slide(slide: Slide, number: int) -> None:

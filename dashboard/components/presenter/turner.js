@@ -3,6 +3,8 @@
 
 const FORWARD = new Set(["ArrowRight", "ArrowDown", "PageDown", " "]);
 const BACK = new Set(["ArrowLeft", "ArrowUp", "PageUp"]);
+// On a slide that is higher than the screen these move the page first, as everywhere else.
+const SCROLLS = { ArrowDown: 40, ArrowUp: -40, " ": 0.85 };
 
 function makeButton(parent, label, name) {
   const button = document.createElement("button");
@@ -11,6 +13,21 @@ function makeButton(parent, label, name) {
   button.setAttribute("aria-label", name);
   parent.append(button);
   return button;
+}
+
+function getPage() {
+  return document.querySelector('[data-testid="stMain"]');
+}
+
+// Whether the key moved the page instead; what of it is still to be seen comes before the next slide.
+function scroll(key) {
+  const page = getPage();
+  const step = SCROLLS[key];
+  if (!page || step === undefined) return false;
+  const room = step > 0 ? page.scrollHeight - page.clientHeight - page.scrollTop : page.scrollTop;
+  if (room <= 1) return false;
+  page.scrollBy(0, key === " " ? step * page.clientHeight : step);
+  return true;
 }
 
 function build(parentElement) {
@@ -28,47 +45,62 @@ function build(parentElement) {
   bar.append(middle);
   const next = makeButton(bar, "Next ›", "Next slide");
   parentElement.append(bar);
-  return { bar, back, next, leave, number };
+  const parts = { back, next, number, slide: 0, wanted: null, data: null, send: null };
+  parts.onKey = (event) => takeKey(parts, event);
+  back.onclick = () => turn(parts, parts.slide - 1);
+  next.onclick = () => turn(parts, parts.slide + 1);
+  leave.onclick = () => parts.send("leave", true);
+  return parts;
+}
+
+function show(parts) {
+  parts.number.textContent = `${parts.slide} of ${parts.data.total}`;
+  parts.back.disabled = parts.slide <= 1;
+  parts.next.disabled = parts.slide >= parts.data.total;
+}
+
+function turn(parts, asked) {
+  const bounded = Math.min(Math.max(asked, 1), parts.data.total);
+  if (bounded === parts.slide) return;
+  parts.slide = bounded;
+  // The slide that the server last told of needs no answer.
+  parts.wanted = bounded === parts.data.slide ? null : bounded;
+  show(parts);
+  parts.send("turn", bounded);
+}
+
+function takeKey(parts, event) {
+  if (event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey) return;
+  const pressed = event.composedPath()[0];
+  if (pressed.closest?.("input, textarea, select, [contenteditable=true]")) return;
+  const { key } = event;
+  const onButton = pressed.closest?.("button") && key === " "; // a button's own key
+  if (onButton) return;
+  if (key === "Escape") parts.send("leave", true);
+  else if (scroll(key)) event.preventDefault();
+  else if (event.repeat && key in SCROLLS) return; // a key held down to scroll stops at the end of the slide
+  else if (FORWARD.has(key)) turn(parts, parts.slide + 1);
+  else if (BACK.has(key)) turn(parts, parts.slide - 1);
+  else if (key === "Home") turn(parts, 1);
+  else if (key === "End") turn(parts, parts.data.total);
+  else return;
+  event.preventDefault();
 }
 
 export default function (component) {
   const { parentElement, data, setTriggerValue } = component;
-  // Streamlit calls this again after every answer; what was built is kept with the element.
+  // Streamlit calls this again after every answer, and what it returns only once, at the end: what was built, the
+  // slide and the one listener are kept with the element.
   const parts = (parentElement.presenterParts ??= build(parentElement));
-  let slide = data.slide;
-
-  function show() {
-    parts.number.textContent = `${slide} of ${data.total}`;
-    parts.back.disabled = slide <= 1;
-    parts.next.disabled = slide >= data.total;
+  if (parts.data && parts.data.slide !== data.slide) getPage()?.scrollTo(0, 0);
+  parts.data = data;
+  parts.send = setTriggerValue;
+  // An answer to an earlier key says nothing while a later one is on its way.
+  if (parts.wanted === null || parts.wanted === data.slide || parts.wanted > data.total) {
+    parts.wanted = null;
+    parts.slide = data.slide;
   }
-
-  function turn(wanted) {
-    const bounded = Math.min(Math.max(wanted, 1), data.total);
-    if (bounded === slide) return;
-    slide = bounded;
-    show();
-    setTriggerValue("turn", slide);
-  }
-
-  function onKey(event) {
-    if (event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey) return;
-    const pressed = event.composedPath()[0];
-    if (pressed.closest?.("input, textarea, select, [contenteditable=true]")) return;
-    const onButton = pressed.closest?.("button") && event.key === " "; // a button's own key
-    if (event.key === "Escape") setTriggerValue("leave", true);
-    else if (FORWARD.has(event.key) && !onButton) turn(slide + 1);
-    else if (BACK.has(event.key)) turn(slide - 1);
-    else if (event.key === "Home") turn(1);
-    else if (event.key === "End") turn(data.total);
-    else return;
-    event.preventDefault();
-  }
-
-  parts.back.onclick = () => turn(slide - 1);
-  parts.next.onclick = () => turn(slide + 1);
-  parts.leave.onclick = () => setTriggerValue("leave", true);
-  document.addEventListener("keydown", onKey, true);
-  show();
-  return () => document.removeEventListener("keydown", onKey, true);
+  show(parts);
+  document.addEventListener("keydown", parts.onKey, true); // the same function again is not added twice
+  return () => document.removeEventListener("keydown", parts.onKey, true);
 }

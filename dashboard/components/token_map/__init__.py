@@ -21,7 +21,7 @@ from dashboard.components.token_table import pick_tokens
 from dashboard.figures.palette import MARK, NEUTRAL, WINNER
 from dashboard.loaders import Comparison, SelectedTicket
 from dashboard.loaders.token_map import PackedTokens, load_packed_tokens
-from dashboard.session import TokenMapView
+from dashboard.session import MOST_PICKED, TokenMapView
 from dashboard.wording import (
     MAP_ACROSS,
     MAP_AXIS_NAMES,
@@ -34,9 +34,6 @@ from dashboard.wording import (
 
 if TYPE_CHECKING:
     import pandas as pd
-
-MOST_PICKED = 200
-"""How many tokens one box picks at most, and how many can be picked together by adding."""
 
 _FOLDER = Path(__file__).parent
 _MAP, _SETTINGS = "token_map", "token_map_settings"
@@ -145,6 +142,7 @@ def build_settings(
         "lit": size,
         "lit_mask": None if lit[:size].all() else _pack_mask(lit),
         "shown": None if shown.all() else _pack_mask(shown),
+        "most_picked": MOST_PICKED,
         "colours": {"winner": WINNER, "neutral": NEUTRAL, "mark": MARK},
     }
 
@@ -159,18 +157,20 @@ def _pack_mask(mask: np.ndarray) -> str:
 
 
 def _describe(view: TokenMapView, table: pd.DataFrame, total: int) -> str:
-    drawn = len(table)
+    unplaced = int(table["cosine"].isna().sum()) if "cosine" in (view.x, view.y) else 0
+    drawn = len(table) - unplaced
     amount = (
         f"Every one of the {format_noun(total, 'token')} is drawn."
         if drawn == total
-        else f"{format_count(drawn)} of {format_noun(total, 'token')} drawn, as the search and the filters say."
+        else f"{format_count(drawn)} of {format_noun(total, 'token')} drawn"
+        + ("." if len(table) == total else ", as the search and the filters say.")
     )
-    unplaced = int(table["cosine"].isna().sum()) if "cosine" in (view.x, view.y) else 0
     if unplaced:
-        amount += f" {format_count(unplaced)} of them cannot be placed: a row of zeros has no cosine."
+        amount += f" {format_noun(unplaced, 'token')} cannot be placed: a row of zeros has no cosine."
     return (
         f"{amount} Drag a box to pick the tokens inside, hold Shift to add to those picked, click to pick one. Hold "
-        "Ctrl and turn the wheel to zoom; a double click shows the whole picture. The table holds the same tokens."
+        "Ctrl and turn the wheel to zoom, or press plus and minus; Shift and the arrow keys move the picture; a double "
+        "click shows the whole of it. The table holds the same tokens."
     )
 
 
@@ -190,6 +190,12 @@ def choose_picked(
     chosen = tuple(dict.fromkeys([*token_ids, *sent] if picked.get("add") else sent))
     inside = picked.get("inside")
     if isinstance(inside, int) and inside > MOST_PICKED:
+        if picked.get("add") and token_ids:
+            added = len(set(chosen[:MOST_PICKED]) - set(token_ids))
+            return chosen[:MOST_PICKED], (
+                f"The box holds {format_count(inside)} tokens; {format_count(added)} more of them are picked, of "
+                f"largest D, since no more than {MOST_PICKED} are picked together."
+            )
         return chosen[:MOST_PICKED], (
             f"The box holds {format_count(inside)} tokens; the {MOST_PICKED} of largest D are picked. A smaller box, "
             "or a filter, picks all of its tokens."

@@ -85,13 +85,16 @@ function spanBox({ size }, start, point) {
   return { left: across[0], right: across[1], top: down[0], bottom: down[1] };
 }
 
+// How far Shift and an arrow key move the picture, in shares of its width and height.
+const MOVES = { ArrowRight: [0.2, 0], ArrowLeft: [-0.2, 0], ArrowUp: [0, 0.2], ArrowDown: [0, -0.2] };
 const STEPS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
 
 function followKeys(map) {
   map.parts.lit.addEventListener("keydown", (event) => {
     const { state } = map;
     if (!state.size || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key in STEPS || event.key === "Home" || event.key === "End") walkWinners(map, event.key);
+    if (event.shiftKey && event.key in MOVES) moveView(map, ...MOVES[event.key]);
+    else if (event.key in STEPS || event.key === "Home" || event.key === "End") walkWinners(map, event.key);
     else if (event.key === "Enter" && state.focusRow >= 0) map.pick(Int32Array.of(state.focusRow), event.shiftKey);
     else if (event.key === "+" || event.key === "=") map.zoom(0.6);
     else if (event.key === "-") map.zoom(1 / 0.6);
@@ -101,6 +104,12 @@ function followKeys(map) {
     event.preventDefault();
   });
   map.parts.lit.addEventListener("blur", () => map.show(null));
+}
+
+function moveView(map, right, up) {
+  const { x0, x1, y0, y1 } = map.state.view;
+  const [across, upwards] = [right * (x1 - x0), up * (y1 - y0)];
+  map.setView({ x0: x0 + across, x1: x1 + across, y0: y0 + upwards, y1: y1 + upwards });
 }
 
 function walkWinners(map, key) {

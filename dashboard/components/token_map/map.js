@@ -1,7 +1,6 @@
 // The map of all tokens. The tokens come as bytes that stay the same while alpha moves; the settings come apart from
 // them, on the window.
 
-const MOST_PICKED = 200;
 const MOST_LABELS = 14;
 const HEIGHT = 460;
 const PREPARE_WAIT = 150; // milliseconds without a new view
@@ -172,7 +171,8 @@ class TokenMap {
     });
     const text = `${formatWhole(state.drawn)} tokens. Up: ${state.axes.y.title}. Across: ${state.axes.x.title}. `
       + `${formatWhole(state.litShown)} winners are lit. Arrow keys go through the winners from the largest D down, `
-      + "Enter picks one, Shift and Enter adds it, plus and minus zoom, 0 shows the whole picture. "
+      + "Enter picks one, Shift and Enter adds it, plus and minus zoom, "
+      + "Shift and an arrow key move the picture, 0 shows the whole of it. "
       + "The table of tokens on this page holds the same tokens.";
     if (parts.description.textContent !== text) parts.description.textContent = text;
   }
@@ -211,9 +211,11 @@ class TokenMap {
   // What is picked goes to the server once; of more than it shows, those of largest D.
   pick(rows, add) {
     const ids = this.state.tokens.values.token_id;
-    const chosen = Array.from(rows.slice(0, MOST_PICKED), (row) => ids[row]);
+    const most = this.settings.most_picked;
+    const chosen = Array.from(rows.slice(0, most), (row) => ids[row]);
     this.send("picked", { token_ids: chosen, inside: rows.length, add });
-    this.announce(`${formatWhole(chosen.length)} ${chosen.length === 1 ? "token" : "tokens"} picked.`);
+    const all = Math.min(most, add ? new Set([...this.settings.picked, ...chosen]).size : chosen.length);
+    this.announce(`${formatWhole(all)} ${all === 1 ? "token" : "tokens"} picked.`);
   }
 
   announce(text) {
