@@ -248,3 +248,19 @@ def test_the_dial_is_saved_as_a_picture(shared_server, page, tmp_path, label, st
     if label == "SVG":
         assert "wins from D = 0.1719" in content.decode()
         assert "var(--" not in content.decode()
+
+
+def test_the_axis_begins_where_tokens_begin_to_win_and_its_left_end_is_the_empty_ticket(shared_server, page):
+    handle = open_dial(page, shared_server, "?alpha=0.5")
+    axis = page.get_by_text("α, the significance level (log scale; no token wins further left)")
+    axis.wait_for()
+    assert page.get_by_text("10⁻⁶", exact=True).count() == 1  # the demo's first token wins at 1.2e-5
+    assert page.get_by_text("10⁻⁷", exact=True).count() == 0
+    box = handle.locator(".grip").bounding_box()
+    y, left = box["y"] + box["height"] / 2, axis.bounding_box()["x"]
+    page.mouse.move(box["x"] + box["width"] / 2, y)
+    page.mouse.down()
+    page.mouse.move(left - 60, y, steps=6)
+    assert handle.get_attribute("aria-valuetext") == "α = 1e-12: 0 tokens"
+    page.keyboard.press("Escape")
+    page.mouse.up()

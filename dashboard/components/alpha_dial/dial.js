@@ -230,9 +230,8 @@ class Dial {
       const k = Math.exp(share * Math.log(Math.max(moved, 2)));
       return Math.min(moved, Math.max(1, Math.round(k < 1000 ? k : Number(k.toPrecision(3)))));
     }
-    const power = 12 * (share - 1);
-    const above = findFirst(stops.length, (place) => Math.log10(stops[place].level) > power);
-    const gap = (place) => Math.abs(Math.log10(stops[place].level) - power);
+    const above = findFirst(stops.length, (place) => this.table.findShare(stops[place].level) > share);
+    const gap = (place) => Math.abs(this.table.findShare(stops[place].level) - share);
     const nearest = above === stops.length || (above > 0 && gap(above - 1) <= gap(above)) ? above - 1 : above;
     return this.table.getStopLevel(nearest);
   }

@@ -79,14 +79,21 @@ function traceSteps(points, start, end, fall) {
 function drawCurve(layer, clip, panel, table, compact) {
   const most = table.steps.length ? table.steps[table.steps.length - 1].size : 1;
   const y = makeLogScale(panel, most);
-  const x = (alpha) => panel.x + (panel.width * (12 + Math.log10(Math.max(alpha, 1e-12)))) / 12;
-  const every = panel.width < 420 ? 3 : panel.width < 900 ? 2 : 1;
-  const exponents = Array.from({ length: 13 }, (_, place) => place - 12).filter((power) => power % every === 0);
+  const x = (alpha) => panel.x + panel.width * table.findShare(alpha);
+  const every = table.lowest > -6 ? 1 : panel.width < 420 ? 3 : panel.width < 900 ? 2 : 1;
+  const powers = Array.from({ length: 1 - table.lowest }, (_, place) => table.lowest + place);
+  const xTicks = powers.filter((power) => power % every === 0).map((power) => [x(10 ** power), writePower(power)]);
+  // One or two powers of ten alone would leave most of the axis without a number.
+  const between = table.lowest < -2 ? [] : powers.slice(0, -1).flatMap((power) => [2, 5].map((part) => [part, power]));
+  for (const [part, power] of between) {
+    const level = Number((part * 10 ** power).toPrecision(1));
+    xTicks.push([x(level), String(level)]);
+  }
   drawAxes(layer, panel, {
     yTitle: "Tokens in the ticket (log scale)",
-    xTitle: "α, the significance level (log scale)",
+    xTitle: `α, the significance level (log scale${table.lowest > -12 ? "; no token wins further left" : ""})`,
     yTicks: listPowers(most, y, compact),
-    xTicks: exponents.map((power) => [x(10 ** power), writePower(power)]),
+    xTicks,
   });
   const points = table.steps.map((step) => [x(step.level), y(step.size)]);
   drawStretch(layer, clip, panel, traceSteps(points, panel.x, panel.x + panel.width, y(0)));

@@ -41,6 +41,15 @@ class Table {
     // Below the least alpha nothing can be set, so all that wins there already is one stop, mostly the empty ticket.
     const reached = this.steps.filter((step) => step.level > data.least && step.level <= data.largest);
     this.stops = [{ level: data.least }, ...reached];
+    // Where the axis of alpha begins, as a power of ten: nothing happens further left, and room is dear near 1.
+    const empty = !this.steps.length || this.steps[0].level > data.least;
+    const first = reached.length && empty ? Math.floor(Math.log10(reached[0].level) - 0.3) : -Infinity;
+    this.lowest = Math.max(first, Math.round(Math.log10(data.least)));
+  }
+
+  // Where an alpha stands on the axis, from 0 to 1; all that lies further left stands at its beginning.
+  findShare(alpha) {
+    return 1 - Math.max(Math.log10(alpha), this.lowest) / this.lowest;
   }
 
   // Every alpha below 1 at which the ticket changes, rising.
