@@ -31,10 +31,11 @@ def show_report_editor(report: Report) -> None:
     _show_names(report)
     names = [section.name for section in report.sections]
     _show_adding(names)
-    if not names:
-        st.info("No block is in the report. Add one above, or put all of them back.")
-    for place, section in enumerate(report.sections):
-        _show_block(names, place, section.block.title, has_problem=section.block.problem is not None)
+    with st.container():  # whatever their number, what follows keeps its place, and stays open if it was
+        if not names:
+            st.info("No block is in the report. Add one above, or put all of them back.")
+        for place, section in enumerate(report.sections):
+            _show_block(names, place, section.block.title, has_problem=section.block.problem is not None)
     _show_words_file()
 
 
@@ -147,11 +148,12 @@ def _move(names: tuple[str, ...], place: int, act: str) -> None:
 def _show_words_file() -> None:
     problem = st.session_state.pop(_FILE_PROBLEM, None)
     words = session.get_report_words()
-    if words.author or any(any(pair) for pair in words.around.values()):
-        st.caption(
-            "Author and words live in this session alone: reloading the page or opening its link elsewhere drops them. "
-            "Save them below to keep them."
-        )
+    with st.container():
+        if words.author or any(any(pair) for pair in words.around.values()):
+            st.caption(
+                "Author and words live in this session alone: reloading the page or opening its link elsewhere drops "
+                "them. Save them below to keep them."
+            )
     with st.expander("Keep these words for another day", expanded=problem is not None):
         st.caption("Title, author, blocks and all words as a small file; what the blocks show is not in it.")
         if problem is not None:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import streamlit as st
 
 from dashboard import loaders, session
-from dashboard.figures import RankedNeighbours, summarise_change, summarise_neighbours, summarise_ranked_neighbours
+from dashboard.figures import summarise_change, summarise_neighbours, summarise_ranked_neighbours
 from dashboard.loaders import Comparison, SelectedTicket
 from dashboard.session import LARGEST_SIGNIFICANCE_LEVEL
+from dashboard.session.rule import describe_ties
 from dashboard.wording import escape_markdown, format_noun, format_number, format_token
 from kslottery_core.ks import format_statistic
 from kslottery_core.tickets import round_up
@@ -69,12 +70,3 @@ def _show_ranked_neighbours(comparison: Comparison, selection: SelectedTicket) -
             st.markdown(f"**{title}**, with D = {statistic}: {format_token(tokens[token_id])}")
     if neighbours.tied > neighbours.taken:
         st.caption(describe_ties(neighbours, result.width))
-
-
-def describe_ties(neighbours: RankedNeighbours, width: int) -> str:
-    """What is done about tokens whose D is that of the last one in the ticket. Plain text."""
-    statistic = format_statistic((neighbours.least_count or 0) / width)
-    return (
-        f"{format_noun(neighbours.tied, 'token')} have D = {statistic}; only the {neighbours.taken:,} of them with the "
-        f"larger L2 shift {'is' if neighbours.taken == 1 else 'are'} in the ticket."
-    )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Hashable
 from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
 
 Result = TypeVar("Result")
 
@@ -16,23 +18,24 @@ class ResultShelf(Generic[Result]):
 
     def __init__(self, kept: int = KEPT_COMPARISONS) -> None:
         self._kept = kept
-        self._results: OrderedDict[str, Result] = OrderedDict()
-        self._locks: dict[str, threading.Lock] = {}
+        self._results: OrderedDict[Hashable, Result] = OrderedDict()
+        # A lock lives as long as somebody holds it.
+        self._locks: WeakValueDictionary[Hashable, threading.Lock] = WeakValueDictionary()
         self._guard = threading.Lock()
 
-    def get_lock(self, key: str) -> threading.Lock:
+    def get_lock(self, key: Hashable) -> threading.Lock:
         """Whoever computes the result of `key` holds this lock."""
         with self._guard:
             return self._locks.setdefault(key, threading.Lock())
 
-    def get(self, key: str) -> Result | None:
+    def get(self, key: Hashable) -> Result | None:
         """The result of `key`, if it is still here."""
         with self._guard:
             if key in self._results:
                 self._results.move_to_end(key)
             return self._results.get(key)
 
-    def put(self, key: str, result: Result) -> None:
+    def put(self, key: Hashable, result: Result) -> None:
         """Keep a result; the one that was not looked at for longest makes room."""
         with self._guard:
             self._results[key] = result

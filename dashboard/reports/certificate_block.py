@@ -52,6 +52,6 @@ def build_certificate_block(context: ReportContext) -> Block:
         tables=(Table(build_curve_table(certification), "Counts at every α"),),
         signature=f"before {shorten_digest(certification.before.embedding)}, after "
         f"{shorten_digest(certification.after.embedding)}, text {shorten_digest(certification.corpus_fingerprint)}, "
-        f"prompt {certification.prompt_hash[:12]}, {certification.decoding}; certified "
+        f"prompt {shorten_digest(certification.prompt_hash)}, {certification.decoding}; certified "
         f"{format_moment(kept[0].changed)}",
     )

@@ -51,8 +51,8 @@ def sign_pair(comparison: Comparison) -> str:
 
 
 def shorten_digest(digest: str | None) -> str:
-    """The first 12 digits, enough to tell two apart."""
-    return "without a fingerprint" if not digest else digest[:12]
+    """A fingerprint in words: its first 12 digits are enough to tell two apart."""
+    return "without a fingerprint" if not digest else f"fingerprint {digest[:12]}"
 
 
 def by_level(alpha: AlphaChoice) -> AlphaChoice:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import pandas as pd
 
 from dashboard import loaders
 from dashboard.figures import (
     statistic_histogram_figure,
     summarise_pair,
+    summarise_ranked_neighbours,
     summarise_result,
     summarise_ticket_curve,
     ticket_curve_figure,
@@ -15,7 +18,7 @@ from dashboard.figures import (
 from dashboard.loaders import Comparison, SelectedTicket
 from dashboard.reports.block import Block, Picture, Table
 from dashboard.reports.context import NO_PAIR, ReportContext, by_level, sign_pair
-from dashboard.session.rule import describe_rule
+from dashboard.session.rule import describe_rule, describe_ties
 from dashboard.wording import NOT_DEFINED, format_noun, format_number, format_share, name_source
 from kslottery_core.ks import format_statistic
 
@@ -102,7 +105,10 @@ def build_ticket_block(context: ReportContext) -> Block:
         f"{result.vocabulary_size:,} {'wins' if ticket.size == 1 else 'win'} "
         f"({format_share(ticket.size, result.vocabulary_size)})."
     ]
-    if ticket.least_count is not None and ticket.size:
+    ties = _describe_split_ties(context, comparison, context.selection)
+    if ties:
+        paragraphs[0] += f" {ties}"
+    elif ticket.least_count is not None and ticket.size:
         paragraphs[0] += (
             f" A token wins from D = {format_statistic(ticket.least_count / result.width)} on, which is "
             f"{ticket.least_count:,} of {result.width:,} coordinates."
@@ -121,6 +127,11 @@ def build_ticket_block(context: ReportContext) -> Block:
         else (),
         signature=_sign(context, comparison),
     )
+
+
+def identify_ticket(context: ReportContext) -> Hashable | None:
+    """What the blocks of the pair's ticket rest on: the files of both sides and the rule."""
+    return None if context.comparison is None else (context.comparison.key, context.choice.alpha)
 
 
 def build_curve_block(context: ReportContext) -> Block:
@@ -157,12 +168,25 @@ def build_threshold_block(context: ReportContext) -> Block:
         if histogram.unchanged
         else ""
     )
+    ties = _describe_split_ties(context, comparison, selection)
+    edge = "those right of the dashed line are the ticket."
+    if ties:
+        edge = f"the ticket lies right of the dashed line. {ties} The picture shows all of them as winners."
     picture = Picture(
         statistic_histogram_figure(histogram),
         alt=f"Tokens by D, winners in their own colour; {format_noun(selection.ticket.size, 'token')} win",
-        caption="How many tokens moved how far; those right of the dashed line are the ticket." + left_out,
+        caption=f"How many tokens moved how far; {edge}{left_out}",
     )
     return Block(THRESHOLD_TITLE, pictures=(picture,), signature=_sign(context, comparison))
+
+
+def _describe_split_ties(context: ReportContext, comparison: Comparison, selection: SelectedTicket) -> str:
+    """Where a ticket of so many tokens ends among tokens of equal D: what was done about them; else nothing."""
+    if context.choice.alpha.top_k is None:
+        return ""
+    result = comparison.result
+    edge = summarise_ranked_neighbours(result.counts, result.l2_shift, selection.winners)
+    return describe_ties(edge, result.width) if edge.tied > edge.taken else ""
 
 
 def _find_changed(context: ReportContext) -> tuple[Comparison, SelectedTicket] | str:

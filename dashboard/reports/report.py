@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from dashboard import loaders
+from dashboard.loaders.built import load_built
 from dashboard.reports.block import Block, sign_block
 from dashboard.reports.context import ReportContext
 from dashboard.reports.registry import BLOCKS, KnownBlock
@@ -35,14 +36,26 @@ class Report:
 
 
 def build_report(context: ReportContext, blocks: Sequence[KnownBlock] | None, title: str, words: ReportWords) -> Report:
-    """Build the chosen blocks, or with None every block that has something to show."""
-    drawn = f"drawn {format_moment(context.moment)}"
+    """Build the chosen blocks, or with None every block that has something to show.
+
+    A block that was drawn before from the same is taken as it is; it then says when it was drawn.
+    """
     sections = []
     for known in BLOCKS if blocks is None else blocks:
-        block = sign_block(known.build(context), drawn)
+        block = _load_block(known, context)
         if blocks is not None or block.problem is None:
             sections.append(Section(known.name, block, words.get_before(known.name), words.get_after(known.name)))
     return Report(title or suggest_title(context), words.author, context.moment, tuple(sections))
+
+
+def _load_block(known: KnownBlock, context: ReportContext) -> Block:
+    def build() -> Block:
+        return sign_block(known.build(context), f"drawn {format_moment(context.moment)}")
+
+    identity = None if known.identify is None else known.identify(context)
+    if identity is None:
+        return build()
+    return load_built((known.name, identity), build, is_kept=lambda block: block.problem is None)
 
 
 def suggest_title(context: ReportContext) -> str:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from dashboard import loaders
-from dashboard.figures import score_bar_figure, summarise_scores
+from dashboard.figures import find_score_end, score_bar_figure, summarise_scores
 from dashboard.figures.study import pareto_figure
 from dashboard.loaders.studies import load_study_store, load_study_table
 from dashboard.reports.block import Block, Picture, Table
-from dashboard.reports.context import ReportContext
+from dashboard.reports.context import ReportContext, shorten_digest
 from dashboard.reports.run_tables import COST_COLUMNS, build_comparison_rows, build_result_rows, summarise_pareto
 from dashboard.run_summary import (
     RunGroup,
@@ -20,6 +20,7 @@ from dashboard.run_summary import (
     group_runs,
     group_scores,
     list_measures,
+    list_values,
     summarise_run,
 )
 from dashboard.wording import STUDY_STATE_NAMES, format_moment, format_name, format_noun
@@ -71,9 +72,10 @@ def build_comparison_block(context: ReportContext) -> Block:
         )
     pictures: list[Picture] = []
     tables = []
+    axis_end = find_score_end(list_values(runs, measure))
     for number, group in enumerate(groups, 1):
         title = f"Test {number}: {group.test_name}" if len(groups) > 1 else f"Test: {group.test_name}"
-        pictures += _draw_group(group, measure, title)
+        pictures += _draw_group(group, measure, title, axis_end)
         tables += _build_tables(group, f"{title}, {format_noun(group.sentences, 'sentence')}")
     return Block(COMPARISON_TITLE, tuple(paragraphs), tuple(pictures), tuple(tables))
 
@@ -86,13 +88,13 @@ def _starts_here(context: ReportContext, record: RunRecord) -> bool:
     return found is not None and found == context.comparison.result.fingerprint_before
 
 
-def _draw_group(group: RunGroup, measure: tuple[str, str], title: str) -> list[Picture]:
+def _draw_group(group: RunGroup, measure: tuple[str, str], title: str, axis_end: float) -> list[Picture]:
     pictures = []
     for signature, rows in group_scores(group, measure).items():
         bars = summarise_scores(f"{measure[0]}, {measure[1]}", rows)
         pictures.append(
             Picture(
-                score_bar_figure(bars),
+                score_bar_figure(bars, axis_end=axis_end),
                 alt=f"{measure[0]} of the {measure[1]} of each run; {title}",
                 caption=f"{title}: {measure[0]} of the {measure[1]}, {format_noun(group.sentences, 'sentence')}",
                 signature=f"{signature}; {_sign_test(group)}",
@@ -103,7 +105,7 @@ def _draw_group(group: RunGroup, measure: tuple[str, str], title: str) -> list[P
 
 
 def _sign_test(group: RunGroup) -> str:
-    return f"decoding {group.decoding}, prompt {group.prompt_hash[:12]}, test text {group.test_set_hash[:12]}"
+    return f"decoding {group.decoding}, prompt {shorten_digest(group.prompt_hash)}, test text {shorten_digest(group.test_set_hash)}"
 
 
 def _build_tables(group: RunGroup, title: str) -> list[Table]:
@@ -214,6 +216,6 @@ def _build_result_table(rows: Sequence[StudyRow], measure: Measure) -> pd.DataFr
 
 def _sign_measure(measure: Measure) -> str:
     return (
-        f"{measure.signature}; decoding {measure.decoding}, prompt {measure.prompt_hash[:12]}, test text "
-        f"{measure.test_set_hash[:12]}, {format_noun(measure.sentences, 'sentence')}"
+        f"{measure.signature}; decoding {measure.decoding}, prompt {shorten_digest(measure.prompt_hash)}, test text "
+        f"{shorten_digest(measure.test_set_hash)}, {format_noun(measure.sentences, 'sentence')}"
     )

@@ -56,8 +56,8 @@ def build_comparison_rows(
         if with_signatures:
             first = run.scores[0] if run.scores else None
             row["Decoding"] = None if first is None else first.decoding
-            row["Prompt hash"] = None if first is None else first.prompt_hash
-            row["Test text hash"] = None if first is None else first.test_set_hash
+            row["Prompt fingerprint"] = None if first is None else first.prompt_hash
+            row["Test text fingerprint"] = None if first is None else first.test_set_hash
             row["Test sentences"] = None if first is None else first.sentences
             row["Run id"] = run.run_id
         rows.append(row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import replace
 
 import pandas as pd
@@ -10,7 +11,7 @@ from dashboard import loaders
 from dashboard.figures import row_histogram_figure, summarise_row_histogram, token_cdf_figure
 from dashboard.figures.token_map import summarise_token_map, token_map_figure
 from dashboard.loaders import Comparison, SelectedTicket
-from dashboard.loaders.texts import load_text
+from dashboard.loaders.texts import load_text, sign_text
 from dashboard.loaders.vocabulary import load_pair_counts, name_text
 from dashboard.reports.block import Block, Picture, Table
 from dashboard.reports.context import NO_PAIR, ReportContext, shorten_digest, sign_pair
@@ -63,6 +64,16 @@ def build_map_block(context: ReportContext) -> Block:
     return Block(MAP_TITLE, pictures=(picture,), signature=signature)
 
 
+def identify_map(context: ReportContext) -> Hashable | None:
+    """What the map rests on: both sides' files, the rule, the axes, and the text where one of them is a frequency."""
+    if context.comparison is None:
+        return None
+    counted = None
+    if context.text is not None and "frequency" in (context.choice.token_map.x, context.choice.token_map.y):
+        counted = (context.text, sign_text(context.text))
+    return context.comparison.key, context.choice.alpha, context.choice.token_map, counted
+
+
 def build_token_block(context: ReportContext) -> Block:
     """The tokens picked on the Tokens page; the first six of them with pictures."""
     if context.comparison is None or context.selection is None:
@@ -88,6 +99,13 @@ def build_token_block(context: ReportContext) -> Block:
     rows = _build_table(comparison, context.selection, picked)
     table = Table(rows, format_noun(len(picked), "picked token"), empty=NOT_DEFINED, decimals=DIGITS)
     return Block(TOKEN_TITLE, tuple(paragraphs), tuple(pictures), (table,), sign_pair(comparison))
+
+
+def identify_tokens(context: ReportContext) -> Hashable | None:
+    """What the picked tokens' block rests on: both sides' files, the rule and the picks."""
+    if context.comparison is None:
+        return None
+    return context.comparison.key, context.choice.alpha, context.choice.token_ids
 
 
 def _draw_token(comparison: Comparison, token_id: int) -> list[Picture]:

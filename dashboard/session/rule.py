@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dashboard.figures import RankedNeighbours
 from dashboard.loaders import AlphaChoice
-from dashboard.wording import CORRECTION_NAMES, format_level
+from dashboard.wording import CORRECTION_NAMES, format_level, format_noun
+from kslottery_core.ks import format_statistic
 
 
 def describe_rule(alpha: AlphaChoice) -> str:
@@ -23,3 +25,12 @@ def describe_rule_extras(alpha: AlphaChoice) -> str:
 def describe_place(alpha: AlphaChoice) -> str:
     """How the ticket is chosen, after a noun: "(18 tokens) at α = 0.05" or "(18 tokens) by the largest D"."""
     return "by the largest D" if alpha.top_k is not None else f"at α = {format_level(alpha.significance_level)}"
+
+
+def describe_ties(neighbours: RankedNeighbours, width: int) -> str:
+    """What is done about tokens whose D is that of the last one in the ticket. Plain text."""
+    statistic = format_statistic((neighbours.least_count or 0) / width)
+    return (
+        f"{format_noun(neighbours.tied, 'token')} have D = {statistic}; only the {neighbours.taken:,} of them with the "
+        f"larger L2 shift {'is' if neighbours.taken == 1 else 'are'} in the ticket."
+    )

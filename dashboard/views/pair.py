@@ -12,7 +12,6 @@ from dashboard.components.pair_findings import show_pair_findings
 from dashboard.components.pair_header import load_shown_comparison
 from dashboard.components.pair_picker import show_pair_picker
 from dashboard.components.picture import show_picture
-from dashboard.components.ticket_changes import describe_ties
 from dashboard.figures import (
     statistic_histogram_figure,
     summarise_pair,
@@ -20,6 +19,7 @@ from dashboard.figures import (
     summarise_result,
 )
 from dashboard.loaders import Comparison, SelectedTicket
+from dashboard.session.rule import describe_ties
 from dashboard.wording import (
     escape_markdown,
     format_code,

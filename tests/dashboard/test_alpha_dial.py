@@ -10,11 +10,11 @@ from scipy.stats import ks_2samp
 
 from dashboard import session
 from dashboard.components import alpha_dial
-from dashboard.components.ticket_changes import describe_ties
 from dashboard.figures import RankedNeighbours, summarise_ranked_neighbours
 from dashboard.loaders import AlphaChoice, PairChoice, load_comparison, load_selection
 from dashboard.session import Choice, build_address, describe_place, describe_rule, forget_addressed, read_address
 from dashboard.session import read_top_k as read
+from dashboard.session.rule import describe_ties
 from kslottery_core.ks import format_statistic
 
 DIAL = "kslottery_alpha_dial"

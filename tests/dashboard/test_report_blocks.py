@@ -96,7 +96,15 @@ def test_the_ticket_block_of_the_demo_holds_the_tokens_of_its_file(make_context)
 def test_the_ticket_block_goes_by_the_number_of_tokens_too(make_context):
     block = build("ticket", make_context(Choice(alpha=AlphaChoice(top_k=2))))
     assert read_table(block.tables[0], "Token") == ["Translate", "English"]
-    assert block.paragraphs[0].startswith("By the rule “the 2 tokens of largest D”, 2 tokens of 2,048 win")
+    assert block.paragraphs[0] == (
+        "By the rule “the 2 tokens of largest D”, 2 tokens of 2,048 win (0.0977 %). 2 tokens have D = 0.2813; only the "
+        "1 of them with the larger L2 shift is in the ticket."
+    )
+    (picture,) = build("threshold", make_context(Choice(alpha=AlphaChoice(top_k=2)))).pictures
+    assert "2 tokens have D = 0.2813; only the 1 of them" in picture.caption
+    assert "The picture shows all of them as winners." in picture.caption
+    three = build("ticket", make_context(Choice(alpha=AlphaChoice(top_k=3))))
+    assert "A token wins from D = 0.2813 on" in three.paragraphs[0]
 
 
 def test_an_empty_ticket_is_an_answer_and_no_problem(make_context):
