@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from dashboard.loaders import AlphaChoice, PairChoice
+from dashboard.session.address_problem import describe_unknown
 from dashboard.session.certificate_address import build_certificate_address, read_certificate_address
 from dashboard.session.choice import (
     LARGEST_SIGNIFICANCE_LEVEL,
@@ -124,10 +125,7 @@ def read_address(address: dict[str, str], choice: Choice) -> tuple[Choice, tuple
             if address[parameter] in known:
                 alpha = replace(alpha, **{field_name: address[parameter]})
             else:
-                problems.append(
-                    f"The address asks for {parameter} = {shorten(address[parameter])}; expected one of "
-                    f"{', '.join(known)}."
-                )
+                problems.append(describe_unknown(parameter, address[parameter], known))
     if "top" in address:
         top_k = read_top_k(address["top"])
         if top_k is None:

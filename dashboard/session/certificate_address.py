@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from dashboard.session.address_problem import describe_refused, describe_unknown
 from dashboard.session.choice import CertificateView
-from dashboard.wording import CERTIFIED_KINDS, CERTIFIED_ROWS, CERTIFIED_TEXTS, shorten
+from dashboard.wording import CERTIFIED_KINDS, CERTIFIED_ROWS, CERTIFIED_TEXTS
 
 MOST_LEFT_BEHIND = 16
 """Tokens left behind up to which every larger ticket may be tried: twice as many models with each one more."""
@@ -55,16 +56,16 @@ def read_certificate_address(address: dict[str, str], view: CertificateView) -> 
         if address.get(name) in known:
             view = replace(view, **{field_name: address[name]})
         elif name in address:
-            problems.append(_describe_unknown(name, address[name], ", ".join(known)))
+            problems.append(describe_unknown(name, address[name], known))
     if address.get("axis") in _AXES:
         view = replace(view, log_axis=_AXES[address["axis"]])
     elif "axis" in address:
-        problems.append(_describe_unknown("axis", address["axis"], ", ".join(_AXES)))
+        problems.append(describe_unknown("axis", address["axis"], _AXES))
     if "larger-tickets" in address:
         number = _read_number(address["larger-tickets"])
         if number is None or number > MOST_LEFT_BEHIND:
             expected = f"a whole number from 1 to {MOST_LEFT_BEHIND}"
-            problems.append(_describe_unknown("larger-tickets", address["larger-tickets"], expected))
+            problems.append(describe_refused("larger-tickets", address["larger-tickets"], expected))
         else:
             view = replace(view, larger_limit=number)
     for name, field_name in (("sentences", "limit"), ("new-tokens", "new_tokens"), ("sentence", "sentence")):
@@ -72,10 +73,8 @@ def read_certificate_address(address: dict[str, str], view: CertificateView) -> 
             continue
         number = 0 if name == "sentences" and address[name] == _ALL else _read_number(address[name])
         if number is None:
-            problems.append(
-                f"The address asks for {name} = {shorten(address[name])}; expected a whole number from 1 to {_MOST:,}"
-                + (f", or {_ALL}." if name == "sentences" else ".")
-            )
+            expected = f"a whole number from 1 to {_MOST:,}" + (f", or {_ALL}" if name == "sentences" else "")
+            problems.append(describe_refused(name, address[name], expected))
         else:
             view = replace(view, **{field_name: number})
     return view, problems
@@ -84,7 +83,3 @@ def read_certificate_address(address: dict[str, str], view: CertificateView) -> 
 def _read_number(text: str) -> int | None:
     number = int(text) if text.isdecimal() and len(text) <= len(str(_MOST)) else 0
     return number if 1 <= number <= _MOST else None
-
-
-def _describe_unknown(name: str, found: str, known: str) -> str:
-    return f"The address asks for {name} = {shorten(found)}; expected one of {known}."

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
+from dashboard.session.address_problem import describe_unknown
 from dashboard.session.choice import ScanView, SeriesView, StudyView
-from dashboard.wording import MEASURE_NAMES, UNIT_NAMES, shorten
+from dashboard.wording import MEASURE_NAMES, UNIT_NAMES
 
 _MOST_CHECKPOINTS = 64
 _LONGEST_NAME = 400
@@ -32,11 +32,11 @@ def read_scan_address(address: dict[str, str], view: ScanView) -> tuple[ScanView
         if address.get(parameter) in known:
             view = replace(view, **{field_name: address[parameter]})
         elif parameter in address:
-            problems.append(_describe_unknown(parameter, address[parameter], known))
+            problems.append(describe_unknown(parameter, address[parameter], known))
     if "scale" in address:
         view = replace(view, log_scale=address["scale"] == "log")
         if address["scale"] not in ("log", "linear"):
-            problems.append(_describe_unknown("scale", address["scale"], ("log", "linear")))
+            problems.append(describe_unknown("scale", address["scale"], ("log", "linear")))
     if address.get("matrices", "").strip():
         view = replace(view, pattern=address["matrices"].strip()[:_LONGEST_NAME])
     if address.get("matrix"):
@@ -63,7 +63,7 @@ def read_series_address(address: dict[str, str], view: SeriesView) -> tuple[Seri
     if "steps" in address:
         view = replace(view, log_steps=address["steps"] == "log")
         if address["steps"] not in ("log", "linear"):
-            problems.append(_describe_unknown("steps", address["steps"], ("log", "linear")))
+            problems.append(describe_unknown("steps", address["steps"], ("log", "linear")))
     return view, problems
 
 
@@ -80,7 +80,3 @@ def read_study_address(address: dict[str, str], view: StudyView) -> StudyView:
     if address.get("languages"):
         view = replace(view, language=address["languages"][:_LONGEST_NAME])
     return view
-
-
-def _describe_unknown(parameter: str, found: str, known: Iterable[str]) -> str:
-    return f"The address asks for {parameter} = {shorten(found)}; expected one of {', '.join(known)}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from dashboard.session.address_problem import describe_refused
 from dashboard.session.certificate_address import build_certificate_address
 from dashboard.session.choice import (
     CertificateView,
@@ -19,7 +20,6 @@ from dashboard.session.page_address import build_scan_address, build_series_addr
 from dashboard.session.report_words import LONGEST_TITLE
 from dashboard.session.token_address import build_token_text_address
 from dashboard.session.token_map_address import build_token_map_address
-from dashboard.wording import shorten
 
 _NO_BLOCK = "none"
 _MOST_BLOCKS = 100
@@ -62,14 +62,14 @@ def read_report_address(address: dict[str, str], view: ReportView) -> tuple[Repo
     if "title" in address:
         view = replace(view, title=address["title"][:LONGEST_TITLE])
     if address.get("present", "no") not in ("yes", "no"):
-        problems.append(f"The address asks for present = {shorten(address['present'])}; expected yes or no.")
+        problems.append(describe_refused("present", address["present"], "yes or no"))
     if "slide" in address:
         text = address["slide"]
         number = int(text) if text.isascii() and text.isdecimal() and len(text) <= _MOST_SLIDE_DIGITS else 0
         if number:
             view = replace(view, slide=number)
         else:
-            problems.append(f"The address asks for slide = {shorten(text)}; expected a whole number from 1.")
+            problems.append(describe_refused("slide", text, "a whole number from 1"))
     return view, problems
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from dashboard.session.address_problem import describe_unknown
 from dashboard.session.choice import STORY_PARTS, StoryView
-from dashboard.wording import shorten
 
 
 def build_story_address(view: StoryView) -> dict[str, str]:
@@ -18,6 +18,5 @@ def read_story_address(address: dict[str, str], view: StoryView) -> tuple[StoryV
     if address.get("story") in STORY_PARTS:
         return replace(view, part=address["story"]), []
     if "story" in address:
-        known = ", ".join(STORY_PARTS)
-        return view, [f"The address asks for story = {shorten(address['story'])}; expected one of {known}."]
+        return view, [describe_unknown("story", address["story"], STORY_PARTS)]
     return view, []

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
+from dashboard.session.address_problem import describe_refused, describe_unknown
 from dashboard.session.choice import (
     LARGEST_SIGNIFICANCE_LEVEL,
     LEAST_SIGNIFICANCE_LEVEL,
@@ -57,7 +57,7 @@ def read_filter_address(address: dict[str, str], wanted: TokenFilter) -> tuple[T
     if address.get("in") in SEARCH_MODES:
         wanted = replace(wanted, mode=address["in"])
     elif "in" in address:
-        problems.append(_describe_unknown("in", address["in"], SEARCH_MODES))
+        problems.append(describe_unknown("in", address["in"], SEARCH_MODES))
     for name, (entry, noun, known) in _LISTS.items():
         if name in address:
             parts = [part for part in address[name].split(",") if part]
@@ -72,13 +72,13 @@ def read_filter_address(address: dict[str, str], wanted: TokenFilter) -> tuple[T
         if address.get(name) in _ANSWERS:
             wanted = replace(wanted, **{entry: _ANSWERS[address[name]]})
         elif name in address:
-            problems.append(_describe_unknown(name, address[name], _ANSWERS))
+            problems.append(describe_unknown(name, address[name], _ANSWERS))
     for name, entry in _BOUNDS.items():
         number = _read_number(address.get(name, ""))
         if number is not None:
             wanted = replace(wanted, **{entry: number})
         elif name in address:
-            problems.append(f"{_name(name, address[name])}; expected a whole number from 0 on.")
+            problems.append(describe_refused(name, address[name], "a whole number from 0 on"))
     return wanted, problems
 
 
@@ -99,17 +99,17 @@ def read_order_address(address: dict[str, str], order: TokenOrder) -> tuple[Toke
     if address.get("sort") in ORDER_NAMES:
         order = replace(order, column=address["sort"])
     elif "sort" in address:
-        problems.append(_describe_unknown("sort", address["sort"], ORDER_NAMES))
+        problems.append(describe_unknown("sort", address["sort"], ORDER_NAMES))
     if address.get("direction") in ("rising", "falling"):
         order = replace(order, rising=address["direction"] == "rising")
     elif "direction" in address:
-        problems.append(_describe_unknown("direction", address["direction"], ("rising", "falling")))
+        problems.append(describe_unknown("direction", address["direction"], ("rising", "falling")))
     if "table-page" in address:
         page = _read_number(address["table-page"])
         if page:
             order = replace(order, page=page)
         else:
-            problems.append(f"{_name('table-page', address['table-page'])}; expected a whole number from 1 on.")
+            problems.append(describe_refused("table-page", address["table-page"], "a whole number from 1 on"))
     return order, problems
 
 
@@ -146,7 +146,7 @@ def read_overlap_address(address: dict[str, str], view: OverlapView) -> tuple[Ov
     if address.get("overlap") in ("shown", "hidden"):
         view = replace(view, shown=address["overlap"] == "shown")
     elif "overlap" in address:
-        problems.append(_describe_unknown("overlap", address["overlap"], ("shown", "hidden")))
+        problems.append(describe_unknown("overlap", address["overlap"], ("shown", "hidden")))
     if "levels" in address:
         levels, wrong = read_levels("" if address["levels"] == _NONE else address["levels"])
         view = replace(view, levels=levels)
@@ -188,11 +188,3 @@ def _read_lines(text: str) -> tuple[str, ...]:
 
 def _read_number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS else None
-
-
-def _describe_unknown(name: str, found: str, known: Iterable[str]) -> str:
-    return f"{_name(name, found)}; expected one of {', '.join(known)}."
-
-
-def _name(name: str, found: str) -> str:
-    return f"The address asks for {name} = {shorten(found)}"

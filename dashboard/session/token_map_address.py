@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
+from dashboard.session.address_problem import describe_unknown
 from dashboard.session.choice import TokenMapView
-from dashboard.wording import MAP_ACROSS, MAP_UP, shorten
+from dashboard.wording import MAP_ACROSS, MAP_UP
 
 
 def build_token_map_address(view: TokenMapView) -> dict[str, str]:
@@ -27,13 +27,9 @@ def read_token_map_address(address: dict[str, str], view: TokenMapView) -> tuple
         if address.get(parameter) in known:
             view = replace(view, **{field_name: address[parameter]})
         elif parameter in address:
-            problems.append(_describe_unknown(parameter, address[parameter], known))
+            problems.append(describe_unknown(parameter, address[parameter], known))
     if address.get("map-scale") in ("log", "linear"):
         view = replace(view, log_x=address["map-scale"] == "log")
     elif "map-scale" in address:
-        problems.append(_describe_unknown("map-scale", address["map-scale"], ("log", "linear")))
+        problems.append(describe_unknown("map-scale", address["map-scale"], ("log", "linear")))
     return view, problems
-
-
-def _describe_unknown(parameter: str, found: str, known: Iterable[str]) -> str:
-    return f"The address asks for {parameter} = {shorten(found)}; expected one of {', '.join(known)}."
