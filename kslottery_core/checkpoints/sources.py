@@ -74,6 +74,10 @@ def _exists(path: Path) -> bool:
 
 
 def _explain_missing(text: str, path: Path) -> CheckpointError:
+    if len(text) > 2 and text[0] == text[-1] and text[0] in "\"'":
+        return CheckpointError(
+            f"{text}: path not found; expected a path or hub id without quotation marks around it, so take them away."
+        )
     if has_hub_form(text) and "/" not in text:
         return CheckpointError(
             f"{text}: path not found, and a name without an organisation is no hub id here; write org/name for a model "

@@ -106,6 +106,8 @@ def test_name_in_the_hub_cache_is_a_hub_id(cache: Path, source: str) -> None:
         ("befor", r"befor: path not found, .* write org/name .*\./name"),
         ("data/befor", "the folder data is here but holds no befor"),
         ("a/b/c", "path not found; expected a model folder"),
+        ('"org/name"', "without quotation marks around it"),
+        ("'/models/my llama'", "without quotation marks around it"),
         (Path("befor"), "path not found"),
         ("", "empty"),
         ("data", "an empty folder"),
