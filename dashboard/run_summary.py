@@ -134,6 +134,11 @@ def list_measures(runs: Iterable[RunSummary]) -> tuple[tuple[str, str], ...]:
     return tuple(dict.fromkeys((score.metric, score.extraction) for run in runs for score in run.scores))
 
 
+def list_values(runs: Iterable[RunSummary], measure: tuple[str, str]) -> list[float]:
+    """The values of one (metric, part of the output), of the runs that have it."""
+    return [score.value for run in runs if (score := run.get_score(*measure)) is not None]
+
+
 def group_scores(group: RunGroup, measure: tuple[str, str]) -> dict[str, list[tuple[str, str, float, str]]]:
     """(run name, method, value, signature) of the runs that have this measure, by signature.
 

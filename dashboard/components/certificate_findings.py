@@ -188,9 +188,10 @@ def _explain_none(certification: Certification, kind: str) -> None:
         return
     text = "reference" if kind == "predictions" else "output"
     margins = summarise_margins(*certification.collect_margins(text))
-    least = "" if margins.least_bound is None else f" The smallest bound 2 ΣD is {format_number(margins.least_bound)}"
-    if least:
-        least += ", and no margin is above 1." if (margins.least_bound or 0) >= 1 else "."
+    least = ""
+    if margins.least_bound is not None:
+        least = f" The smallest bound, twice the sum of D left behind, is {format_number(margins.least_bound)}"
+        least += "; no margin is above 1." if margins.least_bound >= 1 else "."
     st.info(
         f"**Nothing is certified with this ticket.** {format_noun(chosen.left_behind, 'changed token')} of the text "
         f"{'is' if chosen.left_behind == 1 else 'are'} left behind.{least} That is no proof of a difference: see the "
@@ -245,7 +246,7 @@ def show_margins(certification: Certification) -> None:
     show_picture(
         margin_figure(summary),
         key="certificate_margins",
-        alt="Distribution of margins beside that of 2 times the sum of D",
+        alt="Distribution of margins beside that of the bounds",
     )
     total = format_noun(summary.total, "prediction")
     parts = [f"{CERTIFIED_TEXTS[text]}s, {total}: {summary.certain:,} margins are above their own bound"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
+from dashboard.components.certificate_columns import BOUND, FIRST, MARGIN, SECOND, describe_columns
 from dashboard.figures.certificate import is_anything_certified
 from dashboard.reports.csv_file import build_csv
 from dashboard.wording import CERTIFIED_TEXTS, format_number
@@ -37,9 +38,7 @@ def show_violations(certification: Certification) -> None:
         table,
         hide_index=True,
         key="certificate_violations",
-        column_config={
-            name: st.column_config.NumberColumn(format="%.4f") for name in ("p_A", "p_B", "Margin", "Bound 2 ΣD")
-        },
+        column_config=describe_columns(),
         alt="Certified predictions for which the partial model differs",
     )
     if len(table) < total:
@@ -105,10 +104,10 @@ def _list_violation(certification: Certification, one: Violation, titles: dict[s
         "Source": certification.sentences[one.sentence].source,
         "Tuned model": name_top(one.reference_top),
         "Partial model": name_top(one.partial_top),
-        "p_A": one.first_probability,
-        "p_B": one.second_probability,
-        "Margin": one.first_probability - one.second_probability,
-        "Bound 2 ΣD": 2 * one.counts / certification.width,
+        FIRST: one.first_probability,
+        SECOND: one.second_probability,
+        MARGIN: one.first_probability - one.second_probability,
+        BOUND: 2 * one.counts / certification.width,
         "Certified by": ", ".join(titles.get(level, level) for level in one.levels),
         "Left behind": ", ".join(
             f"{token.label} (D {format_statistic(token.count / certification.width)})" for token in one.left_behind

@@ -25,7 +25,7 @@ def show_layer_map(matrices: Sequence[MatrixNumbers], scan: Scan) -> None:
     view = session.get_choice().scan
     st.session_state["scan_measure"], st.session_state["scan_log"] = view.measure, view.log_scale
     heading, measure, scale = st.columns([3, 2, 1.2], vertical_alignment="bottom")
-    heading.subheader("Layer by matrix")
+    heading.header("Layer by matrix")
     measure.selectbox(
         "Colours show",
         list(MEASURE_NAMES),

@@ -135,7 +135,7 @@ def _show_training(method: str) -> None:
         step=1.0,
         key=name_training_field("epochs", method),
         disabled=by_steps is not None,
-        help="Passes over the training text; used when the number of steps is empty.",
+        help="Passes over the training text; used where no number of steps is given.",
         **KEEP,
     )
     batch.number_input(

@@ -48,7 +48,7 @@ def build_output_rows(outputs: Mapping[str, Sequence[Output]]) -> tuple[list[dic
 
 def show_outputs(groups: Sequence[RunGroup], records: dict[str, RunRecord]) -> None:
     """The outputs of up to three runs of one test, searchable, a page at a time."""
-    st.subheader("Outputs side by side")
+    st.header("Outputs side by side")
     group = groups[0]
     if len(groups) > 1:
         place = st.selectbox(

@@ -88,7 +88,8 @@ def _take_over() -> None:
         values = {name: st.session_state.get(key, "").strip() or None for name, key in _FIELDS.items()}
         missing = [name for name in ("before", "after") if values[name] is None]
         if missing:
-            st.error(f"Two checkpoints are needed; the field for {' and '.join(missing)} is empty.")
+            asked = " and one ".join(missing)
+            st.error(f"Two checkpoints are needed: give one {asked} tuning.")
             return
         pair = PairChoice(**values)
     session.allow_download(pair)

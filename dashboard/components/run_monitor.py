@@ -105,7 +105,7 @@ def show_run(record: RunRecord) -> None:
     status = record.status
     with st.container(border=True):
         title, badge, cancel = st.columns([6, 1.2, 1.2], vertical_alignment="center")
-        title.markdown(f"#### {escape_markdown(record.name)}")
+        title.markdown(f"### {escape_markdown(record.name)}")
         badge.badge(format_name(STATE_NAMES, status.state), color=_STATE_COLOURS.get(status.state, "red"))
         if status.live and not record.read_only:
             _show_cancel(record, cancel)

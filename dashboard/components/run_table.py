@@ -15,8 +15,11 @@ _SHORT_EXTRACTIONS = {"whole output": "whole", "first line": "line 1"}
 _WORD_COLUMNS = ("Run", "Method", "Rows chosen by")
 
 
-def show_run_table(runs: Sequence[RunSummary], key: str) -> None:
-    """Scores and cost below each other: side by side they would not fit a screen."""
+def show_run_table(runs: Sequence[RunSummary], key: str, words: str = "Runs") -> None:
+    """Scores and cost below each other: side by side they would not fit a screen.
+
+    `words` tell those who hear the page which runs these are, where it has several such tables.
+    """
     table = pd.DataFrame(build_comparison_rows(runs))
     # A run without a ticket is no missing measurement, so it gets a word of its own.
     table["Ticket (tokens)"] = ["none" if run.ticket_size is None else f"{run.ticket_size:,}" for run in runs]
@@ -53,5 +56,5 @@ def show_run_table(runs: Sequence[RunSummary], key: str) -> None:
             key=f"{key}_{part}",
             column_config={column: config[column] for column in columns if column in config},
             placeholder="not measured",
-            alt=f"Runs with their {part}",
+            alt=f"{words} with their {part}",
         )

@@ -8,9 +8,14 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from dashboard.loaders.vocabulary import is_fetched, load_vocabulary
 from dashboard.reports.csv_file import build_csv
+from kslottery_core.errors import KSLotteryError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dashboard.loaders import PairChoice
     from kslottery_core.scans import ScanEntry
 
 _MOST_ROWS = 14
@@ -38,14 +43,32 @@ def show_scan_table(table: pd.DataFrame) -> None:
     )
 
 
-def show_unit_table(entry: ScanEntry, least_count: int | None) -> None:
-    """The rows (or columns) of one matrix with the largest D; `least_count` is the least k that wins, None if none."""
+def find_row_labels(choice: PairChoice, entry: ScanEntry) -> tuple[str, ...] | None:
+    """The token of each row, (V,), of a matrix that holds one row a token; None for others, and where none is at hand.
+
+    Nothing is fetched for this: the tokens of a hub id stay unnamed.
+    """
+    if entry.unit != "row" or entry.layer is not None or is_fetched(choice.before or "", choice.before_revision):
+        return None
+    try:
+        vocabulary = load_vocabulary(choice.before or "", choice.before_revision)
+    except KSLotteryError:
+        return None  # ids alone still say which rows these are
+    return vocabulary.labels if vocabulary.size == entry.units else None
+
+
+def show_unit_table(entry: ScanEntry, least_count: int | None, labels: Sequence[str] | None = None) -> None:
+    """The rows (or columns) of one matrix with the largest D; `least_count` is the least k that wins, None if none.
+
+    `labels` (V,) are the tokens that the rows stand for.
+    """
     from kslottery_core.ks import compute_p_values
 
     name, counts = entry.unit.capitalize(), np.array(entry.top_counts, dtype=int)
     table = pd.DataFrame(
         {
             name: entry.top_units,
+            **({} if labels is None else {"Token": [labels[unit] for unit in entry.top_units]}),
             "D": counts / entry.width,
             "p": compute_p_values(entry.width)[counts],
             "Wins": counts >= least_count if least_count is not None else np.zeros(len(counts), dtype=bool),

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import session
+from dashboard.components.certificate_columns import BOUND, FIRST, MARGIN, SECOND, describe_columns
 from dashboard.figures.sentence import (
     SentenceNumbers,
     SentenceStory,
@@ -66,9 +67,7 @@ def show_sentences(certification: Certification) -> None:
             build_prediction_table(story),
             hide_index=True,
             key="certificate_predictions",
-            column_config={
-                name: st.column_config.NumberColumn(format="%.4f") for name in ("p_A", "p_B", "Margin", "Bound 2 ΣD")
-            },
+            column_config=describe_columns(),
             alt="Predictions of the chosen sentence",
         )
 
@@ -131,10 +130,10 @@ def build_prediction_table(story: SentenceStory) -> pd.DataFrame:
                 "Token": shown.token.label,
                 "Tuned model says": shown.predicted,
                 "Partial model says": shown.partial,
-                "p_A": shown.first_probability,
-                "p_B": shown.second_probability,
-                "Margin": shown.margin,
-                "Bound 2 ΣD": shown.bound,
+                FIRST: shown.first_probability,
+                SECOND: shown.second_probability,
+                MARGIN: shown.margin,
+                BOUND: shown.bound,
                 "Left behind": shown.left_behind,
                 "Certified by": shown.level or "",
                 "Violation": shown.verdict == "violation",

@@ -45,7 +45,7 @@ def _find_free(name: str, taken: Sequence[str]) -> str:
 
 def show_tables(checkpoints: pd.DataFrame, overlaps: pd.DataFrame, tokens: pd.DataFrame) -> None:
     """The three tables behind the pictures, one at a time, each with its download."""
-    st.subheader("The numbers")
+    st.header("The numbers")
     first, second, third = st.tabs(["Tokens", "Checkpoints", "Overlaps"])
     with first:
         winners = tokens[tokens["In tickets"] > 0]

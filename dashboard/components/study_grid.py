@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import session
-from dashboard.figures.palette import AFTER, BEFORE, NEUTRAL, SERIES, WINNER
+from dashboard.figures.palette import AFTER, NEUTRAL, SERIES, WINNER
 from dashboard.wording import CELL_STATE_NAMES, format_name, format_noun, format_number
 
 if TYPE_CHECKING:
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from kslottery_core.studies import CellState, StudyRecord, StudySpec
 
 _COLOURS = {
-    "running": BEFORE,
+    "running": SERIES[1],
     "finished": WINNER,
-    "reused": SERIES[5],
+    "reused": SERIES[2],
     "skipped": NEUTRAL,
     "failed": AFTER,
-    "stopped": SERIES[4],
+    "stopped": SERIES[0],
 }
 _FAINT = "40"  # two hexadecimal digits of opacity: words stay readable on light and dark grounds
 _MOST_ROWS = 14

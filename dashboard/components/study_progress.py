@@ -61,7 +61,7 @@ def show_progress(record: StudyRecord) -> None:
     status = record.status
     with st.container(border=True):
         title, badge, button = st.columns([6, 1.2, 1.3], vertical_alignment="center")
-        title.markdown(f"#### {escape_markdown(record.name)}")
+        title.markdown(f"## {escape_markdown(record.name)}")
         badge.badge(format_name(STUDY_STATE_NAMES, status.state), color=_BADGE_COLOURS.get(status.state, "red"))
         with button:
             _show_button(record)

@@ -29,7 +29,7 @@ def show_results(record: StudyRecord) -> None:
 
     The page is shown whole before that: it may take a while, and any click on the page goes first.
     """
-    st.subheader("Results")
+    st.header("Results")
     try:
         table = load_study_table(record)
     except KSLotteryError as problem:
@@ -140,7 +140,7 @@ def _show_measure(rows: Sequence[StudyRow], measure: Measure, place: int, *, arm
 
 
 def _show_ticket_sizes(record: StudyRecord, language: str) -> None:
-    st.subheader("How many tokens win, and after how much training")
+    st.header("How many tokens win, and after how much training")
     if record.spec is None or record.spec.embedding_arm is None:
         st.caption(
             "A ticket is read from an embedding tuning, and this study has none; tick Embedding tuning in a new one."

@@ -33,7 +33,7 @@ _MOST_OPTIONS = 200
 
 def show_ticket_overlap(comparison: Comparison, selection: SelectedTicket, counts: np.ndarray | None) -> None:
     """Show the sets and what they share; `counts` (V,) are the tokens' occurrences in the chosen text, or None."""
-    st.subheader("Which tokens do several tickets share?")
+    st.header("Which tokens do several tickets share?")
     st.session_state["overlap_shown"] = session.get_choice().overlap.shown
     st.toggle(
         "Hold the present ticket against others",

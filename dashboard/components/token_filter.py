@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from dashboard import session
 from dashboard.loaders import Comparison
 from dashboard.loaders.token_search import TokenSearchError, load_prompt_mask, load_search_mask
 from dashboard.session import SEARCH_MODES, TokenFilter
-from dashboard.wording import KIND_NAMES, SCRIPT_NAMES, escape_markdown, format_code, format_name
+from dashboard.wording import KIND_NAMES, SCRIPT_NAMES, escape_markdown, format_code, format_name, shorten
 from kslottery_core.errors import KSLotteryError
 
 _WIDGETS = {entry: f"token_{entry}" for entry in TokenFilter.__dataclass_fields__} | {"mode": "token_search_mode"}
@@ -23,6 +24,8 @@ _SWITCHES = {
     "in_prompt": ("Prompt template", {"all": "All", "yes": "In the template", "no": "Not in the template"}),
 }
 _ANSWERS = {"all": None, "yes": True, "no": False}
+_PATTERN_SIGNS = re.compile(r"^\^|\$$|\[.+\]|\(.+\)|[.)\]][*+?]|\w\*|\\\w|\w\|\w|\{\d+,?\d*\}")
+_MODE_LABEL = "Search in"
 _BOUNDS = {"least_frequency": "Frequency from", "most_frequency": "Frequency to"}
 
 
@@ -82,6 +85,11 @@ def show_token_filter(comparison: Comparison, table: pd.DataFrame) -> pd.DataFra
     _show_widgets(present, has_frequency="frequency" in table)
     in_prompt = None if wanted.in_prompt is None else _find_prompt_tokens(comparison)
     found = load_search_mask(comparison, wanted.search, wanted.mode)
+    if wanted.mode == "text" and found is not None and not found.any() and _PATTERN_SIGNS.search(wanted.search.strip()):
+        st.info(
+            f"No token holds the signs {format_code(shorten(wanted.search))}: {SEARCH_MODES['text']} looks for these "
+            f"very signs; to search with a pattern, choose {SEARCH_MODES['pattern']} under “{_MODE_LABEL}”."
+        )
     return filter_tokens(table, wanted, found=found, in_prompt=in_prompt)
 
 
@@ -91,7 +99,7 @@ def _show_widgets(present: dict[str, list[str]], *, has_frequency: bool) -> None
         "Search", key=_WIDGETS["search"], placeholder="the, 13, ^␣[A-Z]", type="search", on_change=_take_filter
     )
     mode.selectbox(
-        "Search in",
+        _MODE_LABEL,
         list(SEARCH_MODES),
         format_func=SEARCH_MODES.__getitem__,
         key=_WIDGETS["mode"],

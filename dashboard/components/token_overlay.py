@@ -39,7 +39,7 @@ def show_token_overlay(comparison: Comparison, selection: SelectedTicket, token_
         for token_id in overlaid
     ]
     with st.container(border=True):
-        st.markdown("#### All picked tokens")
+        st.markdown("### All picked tokens")
         if len(token_ids) > len(overlaid):
             st.caption(f"The pictures show the first {len(overlaid)} of {format_noun(len(token_ids), 'token')}.")
         left, right = st.columns(2)

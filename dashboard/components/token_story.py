@@ -39,7 +39,7 @@ def show_token_stories(comparison: Comparison, selection: SelectedTicket) -> Non
         st.info("Tick one or several rows of the table to see how the values of their embeddings moved.")
         return
     heading, clear = st.columns([5, 1], vertical_alignment="bottom")
-    heading.subheader(f"{format_noun(len(present), 'token')} picked")
+    heading.header(f"{format_noun(len(present), 'token')} picked")
     clear.button("Clear", on_click=clear_picked_tokens, icon=":material/close:", key="clear_tokens")
     part = _choose_part()
     if part in ("values", "coordinates") and len(present) > 1:
@@ -97,7 +97,7 @@ def _prepare(part: str, comparison: Comparison, selection: SelectedTicket, shown
 def _show_title(comparison: Comparison, selection: SelectedTicket, token_id: int) -> None:
     title, badge = st.columns([6, 1], vertical_alignment="center")
     kind = format_name(KIND_NAMES, comparison.pair.token_kinds[token_id]).lower()
-    title.markdown(f"#### {format_token(comparison.pair.tokens[token_id])} :gray[token {token_id:,}, {kind}]")
+    title.markdown(f"### {format_token(comparison.pair.tokens[token_id])} :gray[token {token_id:,}, {kind}]")
     if selection.winners[token_id]:
         badge.badge("Winner", icon=":material/star:", color="green")
     else:

@@ -1,6 +1,6 @@
 """A frozen summary in, a Plotly figure out. Nothing here knows Streamlit; builders end in `_figure`."""
 
-from dashboard.figures.comparison import ScoreBars, score_bar_figure, summarise_scores
+from dashboard.figures.comparison import ScoreBars, find_score_end, score_bar_figure, summarise_scores
 from dashboard.figures.run import LossCurve, loss_curve_figure, summarise_loss
 from dashboard.figures.summary import (
     PairNumbers,
@@ -44,6 +44,7 @@ __all__ = [
     "TicketNeighbours",
     "TicketNumbers",
     "find_least_level",
+    "find_score_end",
     "limit_level",
     "loss_curve_figure",
     "row_histogram_figure",

@@ -260,8 +260,8 @@ def margin_figure(summary: MarginHistogram) -> go.Figure:
     figure = go.Figure()
     x = np.repeat(summary.edges, 2)
     for name, amounts, colour, pattern in (
-        ("Margin p_A − p_B", summary.margins, WINNER, "solid"),
-        ("Bound 2 ΣD", summary.bounds, AFTER, "dot"),
+        ("Margin: first choice minus second", summary.margins, WINNER, "solid"),
+        ("Bound: twice the sum of D left behind", summary.bounds, AFTER, "dot"),
     ):
         figure.add_scatter(
             x=x,

@@ -98,7 +98,11 @@ def growth_figure(summary: GrowthLines, *, log_steps: bool = False) -> go.Figure
                 y=[0.0] * from_zero + [values[at] for at in training],
                 mode="lines+markers" if summary.has_steps else "markers",
                 line={"color": SERIES[number % len(SERIES)], **_style_training(place)},
-                marker={"size": 8, "symbol": _SYMBOLS[place % len(_SYMBOLS) if summary.has_steps else 0]},
+                marker={
+                    "size": 8,
+                    "symbol": _SYMBOLS[place % len(_SYMBOLS) if summary.has_steps else 0]
+                    + "-open" * (number // len(SERIES) % 2),  # the second round through the colours
+                },
                 name=escape_text(token),
                 legendgroup=f"token {number}",
                 showlegend=place == 0,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 import textwrap
 from collections import Counter
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboard.figures.palette import GRID, MARK, NEUTRAL, SEQUENTIAL, style_figure
+from dashboard.figures.palette import GRID, MARK, NEUTRAL, SEQUENTIAL, escape_text, style_figure
 from dashboard.figures.scan import MatrixNumbers
 from dashboard.wording import MEASURE_NAMES, format_number, format_share
 from kslottery_core.ks import format_statistic
@@ -157,7 +156,8 @@ def layer_map_figure(summary: LayerMap, *, log_scale: bool = False, chosen: str 
         marker = dict(markers[state])
         if state == "measured":
             marker["color"] = [scale.place(float(cell.value or 0.0)) for cell in cells]
-        marker["line"] = {"color": NEUTRAL, "width": 1.2 if state in ("zero", "skipped") else 0}
+        # The darkest colours of the scale are nearly those of a dark ground.
+        marker["line"] = {"color": NEUTRAL, "width": {"zero": 1.2, "skipped": 1.2, "measured": 0.6}.get(state, 0)}
         places = [_place(cell, heights, first) for cell in cells]
         figure.add_bar(
             x=[across for across, _ in places],
@@ -200,7 +200,7 @@ def layer_map_figure(summary: LayerMap, *, log_scale: bool = False, chosen: str 
     figure.update_yaxes(
         range=[max(heights.values(), default=0) + 0.6, -0.6],
         tickvals=list(heights.values()),
-        ticktext=[html.escape(row.removeprefix("\0"), quote=False) for row in heights],
+        ticktext=[escape_text(row.removeprefix("\0")) for row in heights],
         showgrid=False,
         automargin=True,
         fixedrange=True,
@@ -223,7 +223,7 @@ def _label_strip(figure: go.Figure, summary: LayerMap, heights: Mapping[str, flo
             x=[first + 0.6] * len(cells),
             y=[heights[f"\0{cell.row}"] for cell in cells],
             mode="text",
-            text=[html.escape(_describe_strip(cell, summary.measure), quote=False) for cell in cells],
+            text=[escape_text(_describe_strip(cell, summary.measure)) for cell in cells],
             textposition="middle right",
             hoverinfo="skip",
             showlegend=False,
@@ -240,8 +240,8 @@ def _describe_strip(cell: LayerCell, measure: str) -> str:
 
 
 def _format_hover(cell: LayerCell) -> str:
-    lines = [f"<b>{html.escape(cell.parameter, quote=False)}</b>"]
-    return "<br>".join([*lines, *(html.escape(_wrap(line), quote=False).replace("\n", "<br>") for line in cell.lines)])
+    lines = [f"<b>{escape_text(cell.parameter)}</b>"]
+    return "<br>".join([*lines, *(escape_text(_wrap(line)).replace("\n", "<br>") for line in cell.lines)])
 
 
 def _wrap(line: str, length: int = 70) -> str:
@@ -273,7 +273,9 @@ class _ColourScale:
         else:
             ticks = np.linspace(self.least, self.most, 5).tolist()
             places = {"tickvals": ticks, "ticktext": [self._format(tick) for tick in ticks]}
-        bar = {"title": {"text": f"{title}<br>({'log' if self.is_log else 'linear'} scale)"}, "thickness": 14, **places}
+        words = f"{title}<br>({'log' if self.is_log else 'linear'} scale)"
+        edge = {"outlinecolor": NEUTRAL, "outlinewidth": 1}
+        bar = {"title": {"text": words}, "thickness": 14, **edge, **places}
         return {"colorscale": SEQUENTIAL, "cmin": self.least, "cmax": self.most, "colorbar": bar}
 
     def _format(self, value: float) -> str:

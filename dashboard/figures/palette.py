@@ -1,4 +1,4 @@
-"""One palette (Okabe and Ito: safe with every common colour blindness) and one layout for all pictures."""
+"""One palette (after Okabe and Ito: safe with every common colour blindness) and one layout for all pictures."""
 
 import html
 from typing import Any
@@ -10,7 +10,14 @@ AFTER = "#D55E00"
 WINNER = "#009E73"
 NEUTRAL = "#8A8F98"
 MARK = "#CC79A7"
-SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8F98")
+SERIES = ("#E69F00", "#56B4E9", "#CC79A7", "#9A6324")
+"""For things side by side that are neither before, after nor winners: none of these means anything by itself.
+
+Brown stands for Okabe and Ito's yellow, which nobody sees on a white ground.
+"""
+
+SERIES_DASHES = ("solid", "dash", "dot", "dashdot")
+"""For the lines of a series: each round through `SERIES` has a dash of its own."""
 
 SEQUENTIAL = "Viridis"
 """For amounts: rises evenly in lightness, is told apart with every common colour blindness, and holds no grey."""
@@ -21,6 +28,11 @@ GRID = "rgba(138, 143, 152, 0.25)"
 def escape_text(text: str) -> str:
     """Plotly draws some HTML, links among it; a name is only text."""
     return html.escape(text, quote=False)
+
+
+def choose_series_line(place: int) -> dict[str, Any]:
+    """Colour and dash of the line at a place, 0 and up: sixteen are told apart."""
+    return {"color": SERIES[place % len(SERIES)], "dash": SERIES_DASHES[place // len(SERIES) % len(SERIES_DASHES)]}
 
 
 def style_figure(figure: go.Figure, *, x_title: str, y_title: str, height: int = 360, **layout: Any) -> go.Figure:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from dashboard.figures.palette import BEFORE, NEUTRAL, style_figure
+from dashboard.figures.palette import NEUTRAL, SERIES, style_figure
 
 if TYPE_CHECKING:
     from kslottery_core.progress import ProgressEvent
@@ -56,7 +56,7 @@ def loss_curve_figure(summary: LossCurve) -> go.Figure:
         x=summary.steps,
         y=summary.smoothed,
         mode="lines",
-        line={"color": BEFORE, "width": 2.5},
+        line={"color": SERIES[1], "width": 2.5},
         name="Running mean",
         hovertemplate="step %{x}: %{y:.4f}<extra>Running mean</extra>",
     )

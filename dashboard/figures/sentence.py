@@ -30,8 +30,9 @@ class ShownToken:
 class ShownPrediction:
     """A predicted token of the text with what both models say there.
 
-    `predicted` and `partial` are their top tokens' labels; `margin` is p_A - p_B, None where the logits are no numbers;
-    `bound` is 2 * sum of D over `left_behind` tokens; `level` is the title of the first level that certifies it.
+    `predicted` and `partial` are their top tokens' labels; `margin` is the first minus the second probability, None
+    where the logits are no numbers; `bound` is 2 * sum of D over `left_behind` tokens; `level` is the title of the
+    first level that certifies it.
     """
 
     token: ShownToken

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboard.figures.palette import GRID, NEUTRAL, WINNER, style_figure
+from dashboard.figures.palette import GRID, NEUTRAL, WINNER, escape_text, style_figure
 from dashboard.wording import MAP_AXIS_NAMES, MAP_AXIS_TITLES, MAP_LOG, format_count, format_number
 
 if TYPE_CHECKING:
@@ -141,7 +140,7 @@ def token_map_figure(summary: TokenMapSummary) -> go.Figure:
         hovertemplate="%{customdata:,} tokens in this spot<extra></extra>",
         name="All tokens",
     )
-    names = [html.escape(label, quote=False) for label in summary.winner_labels]
+    names = [escape_text(label) for label in summary.winner_labels]
     figure.add_scatter(
         x=summary.winner_places[:, 0],
         y=summary.winner_places[:, 1],

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboard.figures.palette import NEUTRAL, SERIES, escape_text, style_figure
+from dashboard.figures.palette import NEUTRAL, choose_series_line, escape_text, style_figure
 from dashboard.wording import format_number
 
 if TYPE_CHECKING:
     from kslottery_core.ks import CDFGap
 
-MOST_OVERLAID = len(SERIES)
+MOST_OVERLAID = 7
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +57,6 @@ def summarise_overlaid_token(
     )
 
 
-def _choose_colour(place: int) -> str:
-    return SERIES[place % len(SERIES)]
-
-
 def cdf_difference_figure(tokens: Sequence[OverlaidToken]) -> go.Figure:
     """Steps of after minus before for each token; a diamond marks where the gap D is largest."""
     figure = go.Figure()
@@ -68,12 +64,12 @@ def cdf_difference_figure(tokens: Sequence[OverlaidToken]) -> go.Figure:
     high = max(float(token.values[-1]) for token in tokens)
     margin = 0.04 * (high - low or 1.0)
     for place, token in enumerate(tokens):
-        name, colour = escape_text(token.name), _choose_colour(place)
+        name, look = escape_text(token.name), choose_series_line(place)
         figure.add_scatter(
             x=np.concatenate([[low - margin], token.values, [high + margin]]),
             y=np.concatenate([[0.0], token.differences, [0.0]]),
             mode="lines",
-            line={"shape": "hv", "color": colour, "width": 1.75},
+            line={"shape": "hv", "width": 1.75, **look},
             name=name,
             legendgroup=str(token.token_id),
             hovertemplate="%{y:+.1%} of the values at or below %{x:.4g}<extra>%{fullData.name}</extra>",
@@ -83,7 +79,12 @@ def cdf_difference_figure(tokens: Sequence[OverlaidToken]) -> go.Figure:
                 x=[token.gap_value],
                 y=[token.gap],
                 mode="markers",
-                marker={"size": 11, "color": colour, "symbol": "diamond", "line": {"width": 1.5, "color": "white"}},
+                marker={
+                    "size": 11,
+                    "color": look["color"],
+                    "symbol": "diamond",
+                    "line": {"width": 1.5, "color": "white"},
+                },
                 name=name,
                 legendgroup=str(token.token_id),
                 showlegend=False,
@@ -109,7 +110,7 @@ def sorted_shift_figure(tokens: Sequence[OverlaidToken]) -> go.Figure:
             x=np.arange(1, len(token.shifts) + 1),
             y=token.shifts,
             mode="lines",
-            line={"color": _choose_colour(place), "width": 1.75},
+            line={"width": 1.75, **choose_series_line(place)},
             name=name,
             hovertemplate="shift %{y:.4g} at place %{x:,}<extra>%{fullData.name}</extra>",
         )

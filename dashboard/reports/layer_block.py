@@ -9,7 +9,7 @@ from dashboard.figures.layers import layer_map_figure, summarise_layers
 from dashboard.figures.scan import summarise_entry, summarise_scan
 from dashboard.loaders.scan import PlannedScan, load_kept_scan, plan_scan
 from dashboard.reports.block import Block, Picture, Table
-from dashboard.reports.context import NO_PAIR, ReportContext, by_level
+from dashboard.reports.context import NO_PAIR, ReportContext, by_level, shorten_digest
 from dashboard.reports.finding_tables import build_scan_table
 from dashboard.session.rule import describe_rule
 from dashboard.wording import MEASURE_NAMES, format_noun, format_share, name_source
@@ -86,4 +86,5 @@ def _build_found(context: ReportContext, plan: PlannedScan, scan: Scan) -> Block
 
 
 def _sign_files(scan: Scan) -> str:
-    return f"scan {scan.spec.digest[:12]} of {name_source(scan.spec.before)} and {name_source(scan.spec.after)}"
+    before, after = name_source(scan.spec.before), name_source(scan.spec.after)
+    return f"scan {shorten_digest(scan.spec.digest)} of {before} and {after}"

@@ -105,7 +105,8 @@ def _draw_group(group: RunGroup, measure: tuple[str, str], title: str, axis_end:
 
 
 def _sign_test(group: RunGroup) -> str:
-    return f"decoding {group.decoding}, prompt {shorten_digest(group.prompt_hash)}, test text {shorten_digest(group.test_set_hash)}"
+    prompt, text = shorten_digest(group.prompt_hash), shorten_digest(group.test_set_hash)
+    return f"decoding {group.decoding}, prompt {prompt}, test text {text}"
 
 
 def _build_tables(group: RunGroup, title: str) -> list[Table]:

@@ -33,7 +33,7 @@ def render() -> None:
     _show_numbers(comparison, selection)
     show_empty_ticket(comparison, selection)
     _show_meaning(comparison)
-    st.subheader("What enters and leaves")
+    st.header("What enters and leaves")
     show_ticket_changes(comparison, selection)
     _show_ticket(comparison, selection)
 
@@ -95,7 +95,7 @@ def _show_meaning(comparison: Comparison) -> None:
 
 def _show_ticket(comparison: Comparison, selection: SelectedTicket) -> None:
     ticket = selection.ticket
-    st.subheader(f"The ticket: {format_noun(ticket.size, 'token')}")
+    st.header(f"The ticket: {format_noun(ticket.size, 'token')}")
     if ticket.size:
         table = loaders.load_token_table(comparison)
         table = table[selection.winners[table["token_id"].to_numpy()]]

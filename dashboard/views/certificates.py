@@ -94,14 +94,13 @@ def _show_certification(certification: Certification, path: Path) -> None:
 
 def _show_file(certification: Certification, path: Path) -> None:
     st.subheader("The certificate as a file")
-    words, button = st.columns([4, 1.4], vertical_alignment="center")
-    words.markdown(
+    st.markdown(
         f"{format_noun(len(certification.sentences), 'sentence')}, {escape_markdown(certification.decoding)}; made in "
         f"{format_seconds(certification.seconds)} on {escape_markdown(certification.device)}, "
-        f"{format_moment(path.stat().st_mtime)}. It holds fingerprints of both checkpoints, the ticket, digests of "
-        "text and prompt, levels, assumption, counts and versions."
+        f"{format_moment(path.stat().st_mtime)}. It holds fingerprints of both checkpoints, of text and "
+        "prompt, the ticket, levels, assumption, counts and versions."
     )
-    button.download_button(
+    st.download_button(
         "Download the certificate",
         data=path.read_bytes(),
         file_name="certificate.json",

@@ -158,7 +158,7 @@ def _show_no_winner(shown: _Shown) -> None:
 
 def _show_winners(shown: _Shown) -> None:
     overlap = shown.selection.overlap
-    st.subheader("Winners in each checkpoint")
+    st.header("Winners in each checkpoint")
     bars = WinnerBars(
         labels=shown.labels,
         winners=tuple(overlap.sizes.tolist()),
@@ -172,7 +172,7 @@ def _show_overlap(shown: _Shown) -> None:
     if len(shown.labels) < 2:
         return
     summary = summarise_overlap(shown.labels, shown.selection.overlap)
-    st.subheader("How far the winners agree")
+    st.header("How far the winners agree")
     st.caption("Jaccard: tokens that win in both, as a share of those that win in either. 1 is the same ticket.")
     show_picture(
         overlap_figure(summary),
@@ -185,7 +185,7 @@ def _show_overlap(shown: _Shown) -> None:
 def _show_growth(shown: _Shown, tokens: pd.DataFrame) -> None:
     found, picked = shown.comparison.found, session.get_choice().token_ids
     has_steps = "Growth" in tokens
-    st.subheader("How D grows" if has_steps else "D in each checkpoint")
+    st.header("How D grows" if has_steps else "D in each checkpoint")
     order, words = ("Growth", "that grow most") if has_steps else ("Largest D", "with the largest D")
     ranked = tokens.sort_values([order, "Id"], ascending=[False, True], ignore_index=True)
     present = [token_id for token_id in picked if token_id < found.vocabulary_size]

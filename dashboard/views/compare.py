@@ -10,7 +10,7 @@ from dashboard.components.navigation import show_link
 from dashboard.components.output_table import show_outputs
 from dashboard.components.picture import show_picture
 from dashboard.components.run_table import build_comparison_rows, show_run_table
-from dashboard.figures import score_bar_figure, summarise_scores
+from dashboard.figures import find_score_end, score_bar_figure, summarise_scores
 from dashboard.reports.csv_file import build_csv
 from dashboard.run_summary import (
     RunGroup,
@@ -19,6 +19,7 @@ from dashboard.run_summary import (
     group_runs,
     group_scores,
     list_measures,
+    list_values,
     summarise_run,
 )
 from dashboard.wording import escape_markdown, format_code, format_noun, shorten
@@ -51,12 +52,13 @@ def render() -> None:
             "They are shown in groups of the same test."
         )
     measure = _choose_measure(chosen)
+    axis_end = None if measure is None else find_score_end(list_values(chosen, measure))
     for number, group in enumerate(groups):
-        _show_group(group, number, measure, several=len(groups) > 1)
+        _show_group(group, number, measure, axis_end, several=len(groups) > 1)
     unscored = [run for run in chosen if not run.scores]
     if unscored:
-        st.subheader("Runs without a score")
-        show_run_table(unscored, "runs_without_score")
+        st.header("Runs without a score")
+        show_run_table(unscored, "runs_without_score", "Runs without a score")
     st.download_button(
         "All of this as CSV",
         data=build_csv(pd.DataFrame(build_comparison_rows(chosen, with_signatures=True))),
@@ -107,21 +109,23 @@ def _choose_measure(runs: list[RunSummary]) -> tuple[str, str] | None:
     return names[chosen]
 
 
-def _show_group(group: RunGroup, number: int, measure: tuple[str, str] | None, *, several: bool) -> None:
+def _show_group(
+    group: RunGroup, number: int, measure: tuple[str, str] | None, axis_end: float | None, *, several: bool
+) -> None:
     title = f"Test {number + 1}: {group.test_name}" if several else f"Test: {group.test_name}"
-    st.subheader(escape_markdown(title))
+    st.header(escape_markdown(title))
     st.caption(
         f"{format_noun(group.sentences, 'sentence')}, decoding: {escape_markdown(group.decoding)}, "
-        f"prompt signature {escape_markdown(group.prompt_hash)}"
+        f"prompt fingerprint {escape_markdown(group.prompt_hash)}"
     )
     if measure is not None:
-        _show_bars(group, number, measure)
-    show_run_table(group.runs, f"comparison_{number}")
+        _show_bars(group, number, measure, axis_end)
+    show_run_table(group.runs, f"comparison_{number}", f"Runs of {title}" if several else "Runs")
     with st.expander("What these scores measure"):
         _show_signatures(group)
 
 
-def _show_bars(group: RunGroup, number: int, measure: tuple[str, str]) -> None:
+def _show_bars(group: RunGroup, number: int, measure: tuple[str, str], axis_end: float | None) -> None:
     by_signature = group_scores(group, measure)
     if not by_signature:
         st.caption(f"No run of this test has {escape_markdown(f'{measure[0]} of the {measure[1]}')}.")
@@ -130,7 +134,9 @@ def _show_bars(group: RunGroup, number: int, measure: tuple[str, str]) -> None:
     for place, rows in enumerate(by_signature.values()):
         bars = summarise_scores(f"{measure[0]}, {measure[1]}", rows)
         show_picture(
-            score_bar_figure(bars), key=f"bars_{number}_{place}", alt=f"{measure[0]} of {measure[1]} of each run"
+            score_bar_figure(bars, axis_end=axis_end),
+            key=f"bars_{number}_{place}",
+            alt=f"{measure[0]} of {measure[1]} of each run",
         )
 
 
@@ -142,8 +148,8 @@ def _show_signatures(group: RunGroup) -> None:
             "Value": score.value,
             "Signature": score.signature,
             "Decoding": score.decoding,
-            "Prompt hash": score.prompt_hash,
-            "Test text hash": score.test_set_hash,
+            "Prompt fingerprint": score.prompt_hash,
+            "Test text fingerprint": score.test_set_hash,
         }
         for run in group.runs
         for score in run.scores

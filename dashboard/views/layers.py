@@ -22,7 +22,7 @@ from dashboard.components.scan_control import (
     show_scan_choice,
     show_scan_control,
 )
-from dashboard.components.scan_table import show_scan_table, show_unit_table
+from dashboard.components.scan_table import find_row_labels, show_scan_table, show_unit_table
 from dashboard.figures import statistic_histogram_figure, summarise_statistics
 from dashboard.figures.scan import MatrixNumbers, find_least_winning_level, summarise_entry, summarise_scan
 from dashboard.loaders.scan import PlannedScan, load_kept_scan, plan_scan
@@ -40,6 +40,7 @@ from kslottery_core.errors import KSLotteryError
 from kslottery_core.ks import format_statistic
 
 if TYPE_CHECKING:
+    from dashboard.loaders import PairChoice
     from kslottery_core.scans import Scan, ScanEntry
 
 
@@ -80,7 +81,7 @@ def render() -> None:
         if bar is None:
             st.info("Nothing has been scanned yet. The heat map of layers and matrices appears here as it is found.")
     else:
-        _show_findings(scan)
+        _show_findings(scan, choice)
     _show_details(plan, scan)
     if bar is not None:
         # The scan ends this run of the page by drawing it anew, so what follows a page has to be drawn before it.
@@ -89,7 +90,7 @@ def render() -> None:
         scan_on(plan, bar)
 
 
-def _show_findings(scan: Scan) -> None:
+def _show_findings(scan: Scan, choice: PairChoice) -> None:
     show_alpha_control()
     alpha = session.get_choice().alpha
     rule = (alpha.significance_level, alpha.correction, alpha.p_value_method)
@@ -100,8 +101,8 @@ def _show_findings(scan: Scan) -> None:
     show_layer_map(matrices, scan)
     if matrices:
         chosen = choose_matrix(matrices)
-        _show_matrix(chosen, next(entry for entry in scan.entries if entry.parameter == chosen.parameter))
-    st.subheader("All matrices")
+        _show_matrix(chosen, next(entry for entry in scan.entries if entry.parameter == chosen.parameter), choice)
+    st.header("All matrices")
     show_scan_table(build_scan_table(scan, *rule))
 
 
@@ -166,10 +167,10 @@ def _show_no_winner(matrices: Sequence[MatrixNumbers]) -> None:
             )
 
 
-def _show_matrix(numbers: MatrixNumbers, entry: ScanEntry) -> None:
+def _show_matrix(numbers: MatrixNumbers, entry: ScanEntry, choice: PairChoice) -> None:
     units = f"{entry.unit}s"
     with st.container(border=True):
-        st.markdown(f"#### {format_code(numbers.parameter)}")
+        st.markdown(f"### {format_code(numbers.parameter)}")
         shown = (
             ("Winners", f"{numbers.winners:,} of {numbers.units:,}", f"{units.capitalize()} that win at this α"),
             ("Changed", format_count(numbers.changed), f"{units.capitalize()} with at least one other value"),
@@ -191,7 +192,7 @@ def _show_matrix(numbers: MatrixNumbers, entry: ScanEntry) -> None:
             key="matrix_histogram",
             alt=f"{units.capitalize()} of {numbers.parameter} by D, with the threshold of D",
         )
-        show_unit_table(entry, numbers.least_count)
+        show_unit_table(entry, numbers.least_count, find_row_labels(choice, entry))
         if histogram.unchanged:
             unchanged = format_noun(histogram.unchanged, entry.unit)
             st.caption(f"{unchanged} that did not change at all are left out of the picture.")

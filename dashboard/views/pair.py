@@ -84,7 +84,7 @@ def _show_overview(comparison: Comparison, selection: SelectedTicket) -> None:
     result = comparison.result
     if result.changed_count == 0:
         return
-    st.subheader("How far the tokens moved")
+    st.header("How far the tokens moved")
     summary = summarise_result(result, selection.ticket.least_count)
     show_picture(
         statistic_histogram_figure(summary),

@@ -60,6 +60,6 @@ def _watch(was_live: bool) -> None:
         return
     if was_live != any(record.status.live for record in records):
         st.rerun()  # the whole page once more: it then stops polling, or begins to for a run that was resumed
-    st.subheader("All runs")
+    st.header("All runs")
     show_run(choose_run(records))
     session.write_address()

@@ -137,7 +137,7 @@ def choose_device(device: str) -> str:
     if kind == "cuda":
         available = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(number or 0) >= available:
-            raise KSDeviceError(f"device: {device!r} was asked for, found {available} CUDA device(s); use cpu or auto.")
+            raise KSDeviceError(f"device: {device!r} was asked for, CUDA devices found: {available}; use cpu or auto.")
     return device
 
 

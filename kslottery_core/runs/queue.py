@@ -31,7 +31,7 @@ def resolve_device(device: str) -> str:
         return "cuda:0" if count else "cpu"
     number = int(device.partition(":")[2] or 0)
     if number >= count:
-        raise RunError(f"device: expected {device!r}, found {count} CUDA device(s) here; choose cpu or auto.")
+        raise RunError(f"device: expected {device!r}, CUDA devices found here: {count}; choose cpu or auto.")
     return f"cuda:{number}"
 
 

@@ -90,22 +90,23 @@ def describe_empty_ticket(
 ) -> str:
     """Say why no token wins at alpha: the least alpha that gives one, and the least D that would be seen at this d."""
     if result.changed_count == 0:
-        return "No row differs between before and after, so no alpha gives a ticket."
+        return "No row differs between before and after, so no significance level gives a ticket."
     least = compute_least_count(result, significance_level, correction, p_value_method)
     if least is None:
-        seen = f"At alpha {significance_level:g} no D would win at width {result.width}."
+        seen = f"At the significance level {significance_level:g} no D would win in rows of {result.width} values."
     else:
         seen = (
-            f"At alpha {significance_level:g} the least D that wins at width {result.width} is "
-            f"{format_statistic(least / result.width)}; the largest D here is "
+            f"At the significance level {significance_level:g} the least D that wins in rows of {result.width} values "
+            f"is {format_statistic(least / result.width)}; the largest D here is "
             f"{format_statistic(result.statistics.max())}."
         )
     curve = compute_ticket_curve(result, correction, p_value_method)
     if len(curve.sizes) == 0:
-        return f"{seen} No alpha below 1 gives a token: take the top k instead."
+        return f"{seen} No significance level below 1 gives a token: take the tokens of largest D instead."
     first = round_up(float(curve.significance_levels[0]))
     count = int(curve.sizes[0])
-    return f"{seen} The least alpha that gives a ticket is {first:g} ({count} token{'s' if count != 1 else ''})."
+    tokens = "1 token" if count == 1 else f"{count} tokens"
+    return f"{seen} The least significance level that gives a ticket is {first:g} ({tokens})."
 
 
 def round_up(significance_level: float, digits: int = 4) -> float:
@@ -137,15 +138,16 @@ def describe_method_disagreement(
     if not differing.size:
         return None
     if correction == "none":
-        rule = f"tau = {compute_tau(result.width, significance_level):.4f}"
+        rule = f"the paper's threshold on D, {compute_tau(result.width, significance_level):.4f}"
     else:
-        rule = f"the asymptotic p (correction {correction})"
+        rule = f"the paper's approximate p-value (correction {correction})"
     shown = differing[np.lexsort((differing, -result.counts[differing]))][:NAMED_TOKENS]
     names = [f"{tokens[token_id]} (id {token_id})" if tokens else f"id {token_id}" for token_id in shown]
     more = differing.size - len(shown)
     listed = ", ".join(names) + (f" and {more:,} more" if more else "")
-    winner = "by the exact p" if least_exact < least_asymptotic else "by the asymptotic threshold"
+    winner = "exact p-value" if least_exact < least_asymptotic else "paper's rule"
+    judged = "1 token is" if differing.size == 1 else f"{differing.size:,} tokens are"
     return (
-        f"At alpha {significance_level:g}, {differing.size:,} token(s) are judged differently by the exact p and by "
-        f"{rule}: {listed}, winning only {winner}."
+        f"At the significance level {significance_level:g}, {judged} judged differently by the exact p-value and by "
+        f"{rule}: {listed}, winning only by the {winner}."
     )

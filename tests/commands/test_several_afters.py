@@ -97,7 +97,7 @@ def test_empty_tickets_have_an_undefined_jaccard(run, make_file):
     overlap = find_table(out, "tickets")
     assert overlap[0][1:] == ["0", "undefined", "undefined", "undefined", "1"]
     assert overlap[1][1:4] == ["0", "0", "0"]
-    assert "a.safetensors: At alpha 0.05 the least D that wins" in out
+    assert "a.safetensors: At the significance level 0.05 the least D that wins" in out
     assert "Tokens" not in out
 
 
@@ -217,17 +217,20 @@ def test_ks_and_ticket_name_the_tokens_that_exact_p_and_tau_judge_differently(ru
     assert compute_least_detectable_count(width, alpha, "asymptotic") == between + 1
     before = make_file("before", width=width)
     after = make_file("after", {3: between, 5: width, **dict.fromkeys(range(10, 16), between)}, width=width)
-    told = f"At alpha {alpha:g}, 7 token(s) are judged differently by the exact p and by tau = "
+    told = (
+        f"At the significance level {alpha:g}, 7 tokens are judged differently by the exact p-value and by the paper's "
+        "threshold on D, "
+    )
     names = "<row 3> (id 3), <row 10> (id 10), <row 11> (id 11), <row 12> (id 12), <row 13> (id 13) and 2 more"
     for command in ("ks", "ticket"):
         status, out, _ = run(command, before, after, "--alpha", alpha)
         assert status == 0
         (note,) = [line for line in out.splitlines() if told in line]
-        assert note.endswith(f"{names}, winning only by the exact p.")
+        assert note.endswith(f"{names}, winning only by the exact p-value.")
     several = run("ks", before, after, after, "--alpha", alpha)[1]
     assert several.count(told) == 2
     corrected = run("ticket", before, after, "--alpha", alpha, "--correction", "bonferroni")[1]
-    assert "tau =" not in corrected
+    assert "threshold on D" not in corrected
     assert "judged differently" not in run("ks", before, before)[1]
     assert "judged differently" not in run("ticket", before, after, "--top-k", 2)[1]
 

@@ -180,7 +180,10 @@ def test_margins_and_bounds_are_counted_in_shared_bins_with_an_edge_at_one():
 
 def test_the_margin_figure_shows_both_outlines_and_says_what_its_axes_are():
     figure = margin_figure(summarise_margins(np.array([0.5, 0.9]), np.array([0.2, 3.0])))
-    assert [trace.name for trace in figure.data] == ["Margin p_A − p_B", "Bound 2 ΣD"]
+    assert [trace.name for trace in figure.data] == [
+        "Margin: first choice minus second",
+        "Bound: twice the sum of D left behind",
+    ]
     assert figure.layout.xaxis.type == "log"
     assert figure.layout.annotations[0].x == 0  # log10 of 1
     assert figure.layout.xaxis.title.text == "Margin, or bound, as a probability (log scale)"

@@ -6,6 +6,7 @@ import pytest
 
 from dashboard.figures import (
     find_least_level,
+    find_score_end,
     loss_curve_figure,
     row_histogram_figure,
     score_bar_figure,
@@ -156,6 +157,23 @@ def test_score_bars_are_ranked_and_equal_names_stay_apart():
     assert figure.data[0].marker.color[0] == WINNER
     assert tuple(figure.data[0].customdata) == ("s2", "s3", "s1")
     assert "BLEU" in read_axis_titles(figure)[0]
+
+
+@pytest.mark.parametrize(("values", "end"), [((), 5), ((1.0, 3.0), 5), ((10.0, 18.0), 19.8), ((100.0, 0.0), 110)])
+def test_the_axis_of_scores_leaves_room_for_the_number_behind_the_longest_bar(values, end):
+    assert find_score_end(values) == pytest.approx(end)
+
+
+def test_score_bars_take_the_axis_they_are_given_and_as_much_height_as_they_have_bars():
+    rows = [(f"run {number}", "ticket", 10.0 + number, "s") for number in range(8)]
+    one, eight = summarise_scores("BLEU", rows[:1]), summarise_scores("BLEU", rows)
+    assert score_bar_figure(one, axis_end=50).layout.xaxis.range == (0, 50)
+    assert score_bar_figure(one).layout.xaxis.range == (0, 11)
+    heights = []
+    for summary in (one, eight):
+        layout = score_bar_figure(summary).layout
+        heights.append((layout.height - layout.margin.t - layout.margin.b) / len(summary.labels))
+    assert heights[0] == heights[1] < 50
 
 
 def test_names_in_a_figure_are_text_and_no_html():

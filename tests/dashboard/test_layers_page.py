@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -14,7 +15,7 @@ def read_metrics(app):
 
 
 def read_texts(app):
-    kinds = ("markdown", "caption", "info", "warning", "error", "subheader", "title")
+    kinds = ("markdown", "caption", "info", "warning", "error", "subheader", "header", "title")
     return "\n".join(str(element.value) for kind in kinds for element in app.get(kind))
 
 
@@ -47,6 +48,27 @@ def test_a_pair_that_cannot_be_opened_is_one_sentence(open_app, tmp_path):
     app = open_app("layers", after=str(tmp_path / "nowhere"))
     assert len(app.error) == 1
     assert "nowhere" in app.error[0].value
+
+
+def test_rows_that_stand_for_tokens_are_named(scanned):
+    matrix = scanned.selectbox(key="scan_matrix")
+    assert matrix.value == "model.embed_tokens.weight"
+    named = dict(zip(scanned.dataframe[0].value["Row"], scanned.dataframe[0].value["Token"], strict=True))
+    assert len(named) == 10
+    assert (named[3], named[4], named[5]) == (".", "7", "␣word0")
+
+
+def test_rows_of_a_matrix_inside_a_layer_have_no_token(open_app, pair_folder, tmp_path):
+    shutil.copytree(pair_folder / "after", tmp_path / "after")
+
+    def move(tensors):
+        tensors["model.layers.0.self_attn.q_proj.weight"][3] += 0.2
+
+    write_weights(tmp_path / "after", move)
+    app = open_app("layers", after=str(tmp_path / "after"), matrix="model.layers.0.self_attn.q_proj.weight")
+    app.button(key="scan_button").click().run()
+    assert app.dataframe[0].value["Row"].tolist() == [3]
+    assert "Token" not in app.dataframe[0].value
 
 
 def test_a_scan_is_shown_in_numbers_a_map_and_a_table(scanned):
@@ -160,8 +182,6 @@ def test_no_winner_leads_to_the_least_alpha_that_gives_one(scanned):
 
 
 def test_a_matrix_that_cannot_be_compared_is_in_the_table_with_its_reason(open_app, pair_folder, tmp_path):
-    import shutil
-
     shutil.copytree(pair_folder / "after", tmp_path / "broken")
     write_weights(tmp_path / "broken", lambda tensors: tensors["model.layers.0.mlp.up_proj.weight"].fill_(float("nan")))
     app = open_app("layers", after=str(tmp_path / "broken"))

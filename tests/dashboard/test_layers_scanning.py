@@ -25,7 +25,7 @@ def read_metrics(app):
 
 
 def read_texts(app):
-    kinds = ("markdown", "caption", "info", "warning", "error", "subheader", "title")
+    kinds = ("markdown", "caption", "info", "warning", "error", "subheader", "header", "title")
     return "\n".join(str(element.value) for kind in kinds for element in app.get(kind))
 
 

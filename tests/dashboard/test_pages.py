@@ -12,7 +12,7 @@ def read_metrics(app):
 
 
 def read_texts(app):
-    kinds = ("markdown", "caption", "info", "warning", "error", "subheader", "title")
+    kinds = ("markdown", "caption", "info", "warning", "error", "subheader", "header", "title")
     return "\n".join(str(element.value) for kind in kinds for element in app.get(kind))
 
 
@@ -53,7 +53,7 @@ def test_a_pair_is_compared_from_the_form(open_app, pair_folder):
     app = open_app("pair", with_pair=False)
     app.text_input(key="pair_before").set_value(str(pair_folder / "before"))
     app.button[0].click().run()
-    assert "the field for after is empty" in app.error[0].value
+    assert "give one after tuning" in app.error[0].value
     assert app.text_input(key="pair_before").value == str(pair_folder / "before")
     app.text_input(key="pair_after").set_value(str(pair_folder / "after"))
     app.button[0].click().run()
@@ -71,7 +71,7 @@ def test_the_same_checkpoint_twice_is_explained(open_app, pair_folder):
 def test_an_empty_ticket_leads_to_the_least_alpha_that_gives_one(open_app):
     app = open_app("pair", alpha="1e-12", correction="bonferroni")
     message = next(info.value for info in app.info if "No token wins" in info.value)
-    assert "The least alpha that gives a ticket is" in message
+    assert "The least significance level that gives a ticket is" in message
     assert "the largest D here is" in message
     app.button(key="raise_alpha").click().run()
     assert int(next(v for label, v in read_metrics(app).items() if label.startswith("Winning"))) >= 1

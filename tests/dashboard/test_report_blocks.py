@@ -75,7 +75,10 @@ def test_the_pair_block_of_the_demo_says_what_was_compared(make_context):
     assert block.paragraphs[1].startswith("The largest D is 0.3047, of token Translate (354).")
     (table,) = block.tables
     assert read_table(table, "Fingerprint") == [ticket.fingerprint_before, ticket.fingerprint_after]
-    assert block.signature == f"before {ticket.fingerprint_before[:12]}, after {ticket.fingerprint_after[:12]}"
+    assert (
+        block.signature
+        == f"before fingerprint {ticket.fingerprint_before[:12]}, after fingerprint {ticket.fingerprint_after[:12]}"
+    )
 
 
 def test_the_ticket_block_of_the_demo_holds_the_tokens_of_its_file(make_context):
@@ -238,8 +241,10 @@ def test_runs_stand_in_groups_of_the_same_test_with_their_signatures(make_contex
     drawn = [sorted(picture.figure.data[0].y) for picture in block.pictures]
     assert sorted(drawn) == [["First", "Second"], ["Fourth"], ["Third"]]
     by_runs = {tuple(sorted(picture.figure.data[0].y)): picture.signature for picture in block.pictures}
-    assert by_runs[("Third",)].startswith("nrefs:1|tok:none; decoding greedy, prompt p1, test text t1")
-    assert by_runs[("Fourth",)].endswith("test text t2")
+    assert by_runs[("Third",)].startswith(
+        "nrefs:1|tok:none; decoding greedy, prompt fingerprint p1, test text fingerprint t1"
+    )
+    assert by_runs[("Fourth",)].endswith("test text fingerprint t2")
     assert "must not be ranked together" in block.paragraphs[1]
     scores = block.tables[0].dataframe
     assert dict(zip(scores["Run"], scores["BLEU, whole output"], strict=True)) == {
@@ -286,7 +291,7 @@ def test_the_study_block_keeps_scores_of_different_rules_apart(make_context, stu
     assert "they stand apart" in block.paragraphs[1]
     assert [picture.signature.split(";")[0] for picture in block.pictures] == ["nrefs:1|tok:13a", "nrefs:1|tok:none"]
     assert block.pictures[0].signature.endswith(
-        "decoding greedy, prompt pppppppppppp, test text tttttttttttt, 200 sentences"
+        "decoding greedy, prompt fingerprint pppppppppppp, test text fingerprint tttttttttttt, 200 sentences"
     )
     first, second = (table.dataframe for table in block.tables)
     assert first["Arm"].tolist() == ["Few rows", "All rows"]

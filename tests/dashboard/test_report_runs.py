@@ -1,5 +1,7 @@
 """A report about one model shows that model's runs, and slides say what each picture is about."""
 
+import pytest
+
 from dashboard import loaders
 from dashboard.loaders import PairChoice
 from dashboard.reports.context import ReportContext
@@ -41,6 +43,14 @@ def test_runs_of_another_model_are_left_out_unless_they_are_chosen(monkeypatch, 
     )
     chosen = find_block("comparison").build(make_context(Choice(pair=choice.pair, compared_runs=("own",))))
     assert read_runs(chosen) == {"Somebody else's"}
+
+
+def test_bars_of_one_measure_share_an_axis_over_all_groups(save_run, make_score, pair_folder):
+    save_run("low", scores=[make_score(10.0)])
+    save_run("high", scores=[make_score(30.0, test_set_hash="t2")])
+    pair = PairChoice(str(pair_folder / "before"), str(pair_folder / "after"))
+    block = find_block("comparison").build(make_context(Choice(pair=pair, compared_runs=("low", "high"))))
+    assert [picture.figure.layout.xaxis.range[1] for picture in block.pictures] == [pytest.approx(33)] * 2
 
 
 def test_slides_of_one_block_name_the_token_in_their_title(monkeypatch):

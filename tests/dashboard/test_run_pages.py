@@ -420,9 +420,21 @@ def test_runs_tested_in_different_ways_are_not_ranked_together(open_app, save_ru
     save_run("r2", scores=[make_score(30.0, **change)])
     app = open_app("compare")
     assert words in app.warning[0].value
-    assert len([heading for heading in app.subheader if heading.value.startswith("Test ")]) == 2
+    assert len([heading for heading in app.header if heading.value.startswith("Test ")]) == 2
     groups = group_runs([summarise_run(record) for record in RunStore().list()])
     assert len(describe_group_differences(groups)) == 1
+
+
+def test_bars_of_one_measure_share_an_axis_over_all_groups(open_app, save_run, make_score, monkeypatch):
+    from dashboard.views import compare
+
+    drawn = []
+    draw = compare.score_bar_figure
+    monkeypatch.setattr(compare, "score_bar_figure", lambda *bars, **how: drawn.append(draw(*bars, **how)) or drawn[-1])
+    save_run("r1", scores=[make_score(10.0)])
+    save_run("r2", scores=[make_score(30.0, test_set_hash="t2")])
+    open_app("compare")
+    assert [figure.layout.xaxis.range for figure in drawn] == [(0, pytest.approx(33)), (0, pytest.approx(33))]
 
 
 def test_chosen_runs_are_in_the_address(open_app, save_run, make_score):

@@ -207,6 +207,23 @@ def test_filters_are_used_and_come_back_with_the_address(open_app, tmp_path):
     assert "scripts" not in again.query_params
 
 
+@pytest.mark.parametrize("search", ["^the.*ing$", "[0-9]+", "(a|b)c", "zz|yy", r"\d", "x{2}"])
+def test_a_pattern_searched_as_text_is_told_apart(open_app, search):
+    app = open_app("tokens", search=search)
+    (hint,) = [info.value for info in app.info if "No token holds" in info.value]
+    assert f"`{search}`" in hint
+    assert f"choose Regular expression under “{app.selectbox(key='token_search_mode').label}”" in hint
+
+
+@pytest.mark.parametrize(
+    ("search", "mode"), [("nothing", "text"), ("c++ is", "text"), ("word1", "text"), (".", "text"), ("^zz$", "pattern")]
+)
+def test_a_search_that_is_no_pattern_or_finds_something_gets_no_hint(open_app, search, mode):
+    app = open_app("tokens", search=search, **({} if mode == "text" else {"in": mode}))
+    assert app.selectbox(key="token_search_mode").value == mode
+    assert not [info for info in app.info if "No token holds" in info.value]
+
+
 def test_the_tokens_of_the_prompt_template_are_filtered(open_app):
     app = open_app("tokens", **{"in-prompt": "yes"})
     # This vocabulary knows no word of the template: each is read as "the", id 2.

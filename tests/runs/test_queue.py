@@ -38,12 +38,12 @@ def test_the_device_is_resolved_before_the_queue(monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert (queue.resolve_device("auto"), queue.resolve_device("cpu")) == ("cpu", "cpu")
-    with pytest.raises(RunError, match="expected 'cuda', found 0 CUDA device"):
+    with pytest.raises(RunError, match="expected 'cuda', CUDA devices found here: 0"):
         queue.resolve_device("cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert (queue.resolve_device("auto"), queue.resolve_device("cuda:1")) == ("cuda:0", "cuda:1")
-    with pytest.raises(RunError, match="found 2 CUDA"):
+    with pytest.raises(RunError, match="CUDA devices found here: 2"):
         queue.resolve_device("cuda:2")
 
 

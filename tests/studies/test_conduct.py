@@ -97,7 +97,7 @@ def test_an_empty_ticket_skips_its_cells_and_says_which_alpha_would_do(make_stud
         ("ks", 3): "skipped",
         ("f", 3): "skipped",
     }
-    assert all("The least alpha that gives a ticket is" in state.message for state in record.cells[2:])
+    assert all("The least significance level that gives a ticket is" in state.message for state in record.cells[2:])
     assert workers.started["ticket"] == 0
 
 

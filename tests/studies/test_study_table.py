@@ -188,7 +188,7 @@ def test_rows_are_there_before_their_runs_and_carry_what_was_skipped(study_store
     assert empty.measures == () and all(row.run_ids == () for row in empty.rows)
     row = get_row(tabulate(perform(study.study_id)), "strict", learning_rate=0.1)
     assert (row.seeds, row.planned_seeds, row.quality, row.trained_parameters) == ((), 2, (), None)
-    assert any("least alpha that gives a ticket" in note for note in row.notes)
+    assert any("least significance level that gives a ticket" in note for note in row.notes)
 
 
 def test_every_language_pair_has_measures_of_its_own(make_study, perform, tabulate):

@@ -109,7 +109,7 @@ def test_an_empty_ticket_says_the_least_alpha_and_the_least_detectable_d():
     least = compute_least_detectable_count(100, 0.05)
     assert f"{least / 100:.4f}" in ticket.note
     assert "largest D here is 0.1200" in ticket.note
-    suggested = float(re.search(r"least alpha that gives a ticket is (\S+) \(2 tokens\)", ticket.note)[1])
+    suggested = float(re.search(r"least significance level that gives a ticket is (\S+) \(2 tokens\)", ticket.note)[1])
     assert suggested == pytest.approx(result.p_values.min(), rel=1e-3)
     assert select_ticket(result, suggested).size == 2
 
@@ -133,8 +133,8 @@ def test_an_empty_ticket_of_an_unchanged_pair_says_so():
 
 def test_an_empty_ticket_when_nothing_can_win_at_this_width():
     note = select_ticket(make_result([1, 0], width=2), 0.05).note
-    assert "no D would win at width 2" in note
-    assert "take the top k" in note
+    assert "no D would win in rows of 2 values" in note
+    assert "take the tokens of largest D" in note
 
 
 def test_top_k_takes_the_largest_d_and_breaks_ties_by_l2_then_id():
@@ -175,7 +175,7 @@ def test_disagreement_of_exact_and_asymptotic_is_told():
     ]
     d = differing[0]
     counts = [compute_least_detectable_count(d, alpha, m) for m in ("exact", "asymptotic")]
-    assert "1 token(s) are judged differently" in describe_method_disagreement(
+    assert "1 token is judged differently" in describe_method_disagreement(
         make_result([min(x or d for x in counts)], d), alpha
     )
 
