@@ -58,11 +58,18 @@ class CertificateWork:
 
 @dataclass(frozen=True)
 class KeptCertificate:
-    """A certificate file of earlier; `changed` is the moment of its last change (unix seconds)."""
+    """A certificate file of earlier; `changed` is the moment of its last change (unix seconds).
+
+    `before` and `after` are the fingerprints of the embeddings that were compared, `token_ids` the ticket's; None where
+    the file does not tell.
+    """
 
     path: Path
     title: str
     changed: float
+    before: str | None = None
+    after: str | None = None
+    token_ids: tuple[int, ...] | None = None
 
 
 def get_certificate_folder() -> Path:
@@ -160,26 +167,22 @@ def list_kept_certificates() -> tuple[KeptCertificate, ...]:
             continue
         found.append((stat.st_mtime, path, stat.st_size))
     newest = sorted(found, reverse=True)[:_MOST_LISTED]
-    return tuple(
-        KeptCertificate(path, _read_title(str(path), (changed, size)), changed) for changed, path, size in newest
-    )
+    return tuple(_read_head(str(path), (changed, size)) for changed, path, size in newest)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _read_title(path: str, signature: tuple[float, int]) -> str:
-    """What was certified, from the file's second line alone: the sentences that follow may be many megabytes."""
+def _read_head(path: str, signature: tuple[float, int]) -> KeptCertificate:
+    """What was certified, from the file's first lines alone: the sentences that follow may be many megabytes."""
     try:
         with Path(path).open(encoding="utf-8") as lines:
             lines.readline()
-            task = json.loads("{" + lines.readline().strip().rstrip(",") + "}")["task"]
-        return name_task(
-            len(task["ticket"]["token_ids"]),
-            task["ticket"]["significance_level"],
-            task["corpus"]["path"],
-            task["corpus"]["limit"],
-        )
+            task, before, after = (json.loads("{" + lines.readline().strip().rstrip(",") + "}") for _ in range(3))
+        ticket, corpus = task["task"]["ticket"], task["task"]["corpus"]
+        title = name_task(len(ticket["token_ids"]), ticket["significance_level"], corpus["path"], corpus["limit"])
+        sides = before["before"]["embedding"], after["after"]["embedding"]
+        return KeptCertificate(Path(path), title, signature[0], *sides, tuple(ticket["token_ids"]))
     except (OSError, ValueError, KeyError, TypeError):
-        return Path(path).name
+        return KeptCertificate(Path(path), Path(path).name, signature[0])
 
 
 def name_task(ticket_size: int, significance_level: float | None, path: str, limit: int | None) -> str:

@@ -111,3 +111,27 @@ def build_curve_table(certification: Certification) -> pd.DataFrame:
             row[f"Correct {noun}, partial model"] = tally.partial_correct
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def build_tally_table(certification: Certification, kind: str) -> pd.DataFrame:
+    """One row an alpha, counts of "predictions" or of "outputs" alone, in columns that fit a sheet of paper."""
+    rows = []
+    for point in list_points(certification):
+        tally = get_tally(point, kind)
+        row: dict[str, object] = {
+            "α": point.significance_level,
+            "Tokens in the ticket": point.ticket_size,
+            "Left behind": point.left_behind,
+        }
+        for level in certification.levels:
+            found = tally.get_level(level.name)
+            row[f"Certified, {level.title}"] = found.certified
+            row[f"Violations, {level.title}"] = found.violations
+        row |= {
+            "Agreeing": tally.agreed,
+            "Correct, tuned model": tally.reference_correct,
+            "Correct, partial model": tally.partial_correct,
+            "All": tally.total,
+        }
+        rows.append(row)
+    return pd.DataFrame(rows)

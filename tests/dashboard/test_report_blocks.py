@@ -1,5 +1,4 @@
 import dataclasses
-import json
 from types import SimpleNamespace
 
 import pytest
@@ -16,7 +15,6 @@ from dashboard.reports.slides import build_slides, enlarge_figure, trim_table
 from dashboard.session.choice import Choice, ScanView, SeriesView
 from dashboard.session.report_words import ReportWords
 from dashboard.wording import format_moment
-from kslottery_core.certification import CertificationTask, certify, save_certification
 from kslottery_core.corpora import CorpusSpec
 from kslottery_core.demo import DEMO_PATH
 from kslottery_core.scans import scan_parameters
@@ -299,26 +297,6 @@ def test_the_study_block_keeps_scores_of_different_rules_apart(make_context, stu
     assert first["Interval"].tolist() == ["39.0 to 41.0", "49.0 to 51.0"]
     assert first["Learning rate"].tolist() == ["none", "none"]
     assert second["Arm"].tolist() == ["All rows"]
-
-
-def test_the_certificate_block_takes_the_newest_one(make_context, home):
-    folder = home / "certificates"
-    task = CertificationTask(
-        before=DEMO_PAIR.before,
-        after=DEMO_PAIR.after,
-        ticket=load_ticket(DEMO_PATH / "ticket.json"),
-        corpus=CorpusSpec(str(DEMO_PATH / "text" / "test.jsonl"), "en", "ca", limit=1),
-        max_new_tokens=1,
-    )
-    certification = certify(task)
-    save_certification(certification, folder / "one.json")
-    block = build("certificate", make_context())
-    total = certification.chosen.predictions.total
-    assert f"of {total:,} next-token predictions the partial model agrees on" in block.paragraphs[0]
-    assert certification.before.embedding[:12] in block.signature
-    assert "certified " in block.signature
-    (folder / "one.json").write_text(json.dumps({"version": 1}))
-    assert "one.json" in build("certificate", make_context()).problem
 
 
 def test_pictures_and_tables_state_their_signature_and_the_date(make_context):

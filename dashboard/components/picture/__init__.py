@@ -34,7 +34,8 @@ def show_picture(
 
     The saved file is called like `key`. A `config` without tool bar keeps none but what saving needs.
     """
-    config = {"displaylogo": False, **(config or {})}
+    # Plotly's own button that uploads a picture stays away, whatever its next version has switched on.
+    config = {"displaylogo": False, "showSendToCloud": False, "plotlyServerURL": "", **(config or {})}
     if config.get("displayModeBar") is False:
         config |= {"displayModeBar": True, "modeBarButtons": [["toImage"]]}
     with st.container(key=f"picture_{key}", gap="xxsmall"):

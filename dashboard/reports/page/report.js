@@ -38,6 +38,8 @@ function draw(picture) {
     responsive: true,
     displaylogo: false,
     modeBarButtonsToRemove: ["toImage", "select2d", "lasso2d"],
+    showSendToCloud: false, // on by itself; this file sends nothing anywhere
+    plotlyServerURL: "",
   });
 }
 
