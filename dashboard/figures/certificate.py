@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboard.figures.palette import AFTER, BEFORE, MARK, NEUTRAL, WINNER, style_figure
+from dashboard.figures.palette import MARK, NEUTRAL, SERIES, style_figure
 from dashboard.wording import CERTIFIED_KINDS, format_number
 
 if TYPE_CHECKING:
     from kslottery_core.certification import Certification, Tally, TicketPoint
 
-_LEVEL_COLOURS = (WINNER, BEFORE, "#56B4E9", "#E69F00")
+_ORANGE, _SKY, _PURPLE, _BROWN = SERIES
+_LEVEL_COLOURS = (_SKY, _ORANGE, _PURPLE)
 _LEVEL_SYMBOLS = ("circle", "square", "diamond", "triangle-up")
-_REFERENCE_COLOUR, _AGREED_COLOUR = AFTER, "#E69F00"
 _LOG_TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _ODDS_TICKS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.5, 0.8, 0.9, 0.95, 0.99, 0.999)
 _BINS_PER_DECADE = 15
@@ -174,15 +174,14 @@ def certificate_curve_figure(summary: CertificateCurve, *, log_axis: bool = True
         )
     if summary.chosen is not None:
         place = float(_place(np.array([summary.chosen]), log_axis)[0])
-        is_right = place > (x[0] + x[-1]) / 2
-        figure.add_vline(x=place, line={"color": NEUTRAL, "dash": "dash", "width": 2})
-        figure.add_annotation(
-            x=place,
-            y=0.5,
-            text=f"chosen: α = {format_number(summary.chosen)}",
-            showarrow=False,
-            xanchor="right" if is_right else "left",
-            xshift=-6 if is_right else 6,
+        # Named in the legend: beside the line there is no place that the others do not cross.
+        figure.add_scatter(
+            x=[place, place],
+            y=[-0.03, 1.05],
+            mode="lines",
+            line={"color": NEUTRAL, "dash": "longdash", "width": 2},
+            name=f"Chosen: α = {format_number(summary.chosen)}",
+            hoverinfo="skip",
         )
     style_figure(
         figure,
@@ -197,9 +196,9 @@ def certificate_curve_figure(summary: CertificateCurve, *, log_axis: bool = True
 
 
 _LOOKS: dict[str, dict[str, object]] = {
-    "agreement": {"color": _AGREED_COLOUR, "width": 2.5, "dash": "dash"},
-    "certified accuracy": {"color": BEFORE, "width": 2, "dash": "dot"},
-    "reference": {"color": _REFERENCE_COLOUR, "width": 2, "dash": "longdashdot"},
+    "agreement": {"color": _BROWN, "width": 2.5, "dash": "dash"},
+    "certified accuracy": {"color": _PURPLE, "width": 2, "dash": "dot"},
+    "reference": {"color": NEUTRAL, "width": 2, "dash": "longdashdot"},
     "partial": {"color": NEUTRAL, "width": 2, "dash": "dashdot"},
 }
 
@@ -260,8 +259,8 @@ def margin_figure(summary: MarginHistogram) -> go.Figure:
     figure = go.Figure()
     x = np.repeat(summary.edges, 2)
     for name, amounts, colour, pattern in (
-        ("Margin: first choice minus second", summary.margins, WINNER, "solid"),
-        ("Bound: twice the sum of D left behind", summary.bounds, AFTER, "dot"),
+        ("Margin: first choice minus second", summary.margins, _SKY, "solid"),
+        ("Bound: twice the sum of D left behind", summary.bounds, _ORANGE, "dot"),
     ):
         figure.add_scatter(
             x=x,

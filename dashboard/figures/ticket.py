@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboard.figures.palette import AFTER, NEUTRAL, WINNER, style_figure
+from dashboard.figures.palette import MARK, NEUTRAL, WINNER, style_figure
 from dashboard.wording import format_noun, format_number
 
 if TYPE_CHECKING:
@@ -152,15 +152,15 @@ def ticket_curve_figure(summary: TicketCurveSummary) -> go.Figure:
         least_shown = max(_LEAST_SHOWN, min(float(levels[0]), summary.significance_level) / 3)
     place = np.log10(summary.significance_level / least_shown) / (_LOG_END - np.log10(least_shown))
     is_right = place > 0.5
-    figure.add_vline(x=summary.significance_level, line={"color": AFTER, "dash": "dash", "width": 2})
+    figure.add_vline(x=summary.significance_level, line={"color": MARK, "dash": "dash", "width": 2})
     figure.add_scatter(
         x=[summary.significance_level],
         y=[max(summary.size, 0.5)],
         mode="markers+text",
-        marker={"color": AFTER, "size": 11, "symbol": "circle" if summary.size else "circle-open"},
+        marker={"color": MARK, "size": 11, "symbol": "circle" if summary.size else "circle-open"},
         text=[f"α = {format_number(summary.significance_level)}: {format_noun(summary.size, 'token')}"],
         textposition="top left" if is_right else "top right",  # towards the middle, where there is room
-        textfont={"color": AFTER, "size": 13},
+        textfont={"size": 13},
         name="Present α",
         hoverinfo="skip",
     )

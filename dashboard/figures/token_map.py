@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dashboard.figures.palette import GRID, NEUTRAL, WINNER, escape_text, style_figure
-from dashboard.wording import MAP_AXIS_NAMES, MAP_AXIS_TITLES, MAP_LOG, format_count, format_number
+from dashboard.wording import MAP_AXIS_NAMES, MAP_AXIS_TITLES, MAP_LOG, format_count, format_number, shorten
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _COLUMNS, _LINES = 96, 56
 _WHOLE = ("frequency", "rank", "token_id")
 _LEAST_TICKS = 3
+_MOST_NAMES, _MOST_SHARED, _LONGEST_NAME = 20, 3, 14
+_NAME_ROOM = (0.13, 0.05)  # what a name takes of the picture's width and height
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,9 +26,10 @@ class TokenMapSummary:
     """The `drawn` tokens counted by where they lie; each winner beside that as a point of its own.
 
     Places are values, or their logarithm to base 10 where `log_x`, and there 0 stands at `zero_place`. `density`
-    (m, n) int64 counts every token, winners too, between `y_edges` (m + 1,) and `x_edges` (n + 1,); `unplaced` tokens
-    have no value to be placed by, `unplaced_winners` of them winners. `winner_count` tokens win; `winner_values` (w, 2)
-    are the values of those drawn as points, `winner_places` (w, 2) their places.
+    (m, n) int64 counts the tokens that are not drawn as points between `y_edges` (m + 1,) and `x_edges` (n + 1,);
+    `unplaced` tokens have no value to be placed by, `unplaced_winners` of them winners. `winner_count` tokens win;
+    `winner_values` (w, 2) are the values of those drawn as points, `winner_places` (w, 2) their places, and
+    `winner_names` (w,) what is written beside them: nothing where another name stands in the way.
     """
 
     x: str
@@ -44,6 +47,7 @@ class TokenMapSummary:
     winner_labels: tuple[str, ...]
     winner_values: np.ndarray
     winner_places: np.ndarray
+    winner_names: tuple[str, ...]
 
 
 def summarise_token_map(
@@ -67,9 +71,13 @@ def summarise_token_map(
     x_places, zero_place = _place_logarithms(x_values) if log_x else (x_values, None)
     placed = np.isfinite(x_places) & np.isfinite(y_values)
     x_edges, y_edges = _spread_edges(x_places[placed], _COLUMNS), _spread_edges(y_values[placed], _LINES)
-    density, _, _ = np.histogram2d(y_values[placed], x_places[placed], bins=(y_edges, x_edges))
     winner = table["winner"].to_numpy(dtype=bool)
     wins = np.flatnonzero(winner & placed)[:most_points]
+    shaded = placed.copy()
+    shaded[wins] = False  # a shade beside its point would be taken for another token
+    density, _, _ = np.histogram2d(y_values[shaded], x_places[shaded], bins=(y_edges, x_edges))
+    labels = tuple(str(label) for label in table["token"].to_numpy()[wins])
+    places = np.stack([x_places[wins], y_values[wins]], axis=1)
     return TokenMapSummary(
         x=across,
         y=y,
@@ -83,10 +91,30 @@ def summarise_token_map(
         y_edges=y_edges,
         density=density.astype(np.int64),
         winner_ids=tuple(int(token_id) for token_id in table["token_id"].to_numpy()[wins]),
-        winner_labels=tuple(str(label) for label in table["token"].to_numpy()[wins]),
+        winner_labels=labels,
         winner_values=np.stack([x_values[wins], y_values[wins]], axis=1),
-        winner_places=np.stack([x_places[wins], y_values[wins]], axis=1),
+        winner_places=places,
+        winner_names=_choose_names(places, labels, (x_edges[-1] - x_edges[0], y_edges[-1] - y_edges[0])),
     )
+
+
+def _choose_names(places: np.ndarray, labels: tuple[str, ...], spans: tuple[float, float]) -> tuple[str, ...]:
+    """Names for the first of the points, as far as they do not overlap; points on one spot share one."""
+    sharing: dict[tuple[float, ...], list[int]] = {}
+    for place, key in enumerate(map(tuple, places.tolist())):
+        sharing.setdefault(key, []).append(place)
+    names, taken = [""] * len(labels), []
+    for (x, y), members in sharing.items():
+        if len(taken) == _MOST_NAMES:
+            break
+        at = (x / spans[0], y / spans[1])
+        if any(abs(at[0] - a) < _NAME_ROOM[0] and abs(at[1] - b) < _NAME_ROOM[1] for a, b in taken):
+            continue
+        taken.append(at)
+        first = ", ".join(shorten(labels[place], _LONGEST_NAME) for place in members[:_MOST_SHARED])
+        rest = len(members) - _MOST_SHARED
+        names[members[0]] = f"{first} and {rest:,} more" if rest > 0 else first
+    return tuple(names)
 
 
 def _read_values(table: pd.DataFrame, name: str, counts: np.ndarray | None) -> np.ndarray:
@@ -117,7 +145,7 @@ def _spread_edges(places: np.ndarray, bins: int) -> np.ndarray:
 
 
 def token_map_figure(summary: TokenMapSummary) -> go.Figure:
-    """Shading for the number of tokens (log scale), winners as points on top."""
+    """Shading for the number of other tokens (log scale), winners as points with their names on top."""
     figure = go.Figure()
     most = max(int(summary.density.max()), 1)
     # A power close to the largest number would stand in its way.
@@ -132,21 +160,24 @@ def token_map_figure(summary: TokenMapSummary) -> go.Figure:
         customdata=summary.density,
         colorscale=[[0, _make_transparent(0.25)], [1, _make_transparent(1)]],
         colorbar={
-            "title": {"text": "Tokens in a spot<br>(log scale)"},
+            "title": {"text": "Other tokens in a spot<br>(log scale)"},
             "tickvals": np.log10(powers).tolist(),
             "ticktext": [format_count(power) for power in powers],
         },
         hoverongaps=False,
-        hovertemplate="%{customdata:,} tokens in this spot<extra></extra>",
-        name="All tokens",
+        hovertemplate="%{customdata:,} other tokens in this spot<extra></extra>",
+        name="Other tokens",
     )
     names = [escape_text(label) for label in summary.winner_labels]
     figure.add_scatter(
         x=summary.winner_places[:, 0],
         y=summary.winner_places[:, 1],
         customdata=list(zip(names, summary.winner_ids, *_write_values(summary), strict=True)),
-        mode="markers",
+        mode="markers+text",
         marker={"color": WINNER, "size": 8, "line": {"width": 1, "color": "white"}},
+        text=[escape_text(name) for name in summary.winner_names],
+        textposition="top center",
+        cliponaxis=False,
         name=_name_winners(summary),
         showlegend=True,
         hovertemplate=(

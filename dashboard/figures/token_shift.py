@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboard.figures.palette import AFTER, NEUTRAL, style_figure
+from dashboard.figures.palette import MARK, NEUTRAL, style_figure
 from dashboard.wording import format_noun, format_number, format_share
 
 NAMED_COORDINATES = 5
@@ -89,7 +89,7 @@ def coordinate_shift_figure(summary: CoordinateShifts) -> go.Figure:
             x=[named.place + 1 for named in summary.largest],
             y=[named.shift for named in summary.largest],
             mode="markers",
-            marker={"size": 9, "color": AFTER, "symbol": "diamond"},
+            marker={"size": 9, "color": MARK, "symbol": "diamond"},
             customdata=[[named.coordinate, named.before, named.after] for named in summary.largest],
             name=f"The {len(summary.largest)} furthest moved" if len(summary.largest) > 1 else "The furthest moved",
             hovertemplate="coordinate %{customdata[0]}: shift %{y:.4g}, from %{customdata[1]:.4g} to "

@@ -18,6 +18,7 @@ from dashboard.wording import format_moment
 
 _PAGE = Path(__file__).with_name("page")
 _MOST_ROWS = 200  # in sight; the CSV file holds all
+_MOST_COLUMNS = 9  # more are set in small type, or they would not fit a page
 _FORMATS = (("svg", "SVG", "lines and letters that stay sharp at any size"), ("png", "PNG", "an image of pixels"))
 
 
@@ -142,9 +143,11 @@ def _render_table(table_id: str, table: Table) -> str:
     rows, caption = len(table.dataframe), table.caption
     note = f" The first {_MOST_ROWS:,} of {rows:,} rows are shown; the CSV file holds all." if rows > _MOST_ROWS else ""
     shown = render_table(table, caption=caption + ("." + note if note else ""), most_rows=_MOST_ROWS)
+    wide = " wide" if len(table.dataframe.columns) > _MOST_COLUMNS else ""
     return (
-        f'<div class="table"><div class="scroll" tabindex="0" role="region" aria-label="{html.escape(caption)}">{shown}'
-        f'</div><p class="signature">{html.escape(table.signature or "")}</p>'
+        f'<div class="table{wide}"><div class="scroll" tabindex="0" role="region" aria-label="{html.escape(caption)}">'
+        f'{shown}</div><p class="more" hidden>Scroll sideways for more columns; the CSV file holds all.</p>'
+        f'<p class="signature">{html.escape(table.signature or "")}</p>'
         f'<p class="buttons"><button type="button" data-table="{table_id}" '
         f'aria-label="Save the table as CSV: {html.escape(caption)}">CSV</button></p></div>'
     )

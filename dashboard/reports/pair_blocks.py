@@ -62,9 +62,9 @@ def build_pair_block(context: ReportContext) -> Block:
                 "Checkpoint": f"the bundled demo, {name.lower()}" if is_demo else name_source(side.source),
                 "Tensor": side.parameter,
                 "Rows": side.shape[0],
-                "Values a row": side.shape[1],
+                "Coordinates a row": side.shape[1],
                 "Stored as": side.dtype,
-                "Fingerprint": fingerprint or "none",
+                "Fingerprint, first 12 digits": (fingerprint or "none")[:12],
             }
             for name, side, fingerprint in (
                 ("Before", pair.before, result.fingerprint_before),
@@ -75,11 +75,12 @@ def build_pair_block(context: ReportContext) -> Block:
     return Block(
         PAIR_TITLE,
         paragraphs=(
-            f"{format_noun(result.vocabulary_size, 'token')} compared, {result.width:,} values a row; "
+            f"{format_noun(result.vocabulary_size, 'token')} compared, {result.width:,} coordinates a row; "
             f"{format_noun(result.changed_count, 'row')} changed "
             f"({format_share(result.changed_count, result.vocabulary_size)}).",
             f"The largest D is {format_statistic(numbers.largest_statistic)}{largest}. D is the largest gap between "
-            "the distributions of a row's values before and after: 0 is none, 1 is all.",
+            "the distributions of a row's values before and after: 0 where they are the same, 1 where they share "
+            "nothing.",
             *(_shorten_sources(note, comparison) for note in (*pair.notes, *result.notes)),
         ),
         tables=(Table(sides, "Both sides of the comparison"),),

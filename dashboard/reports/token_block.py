@@ -46,7 +46,8 @@ def build_map_block(context: ReportContext) -> Block:
     )
     caption = (
         f"{format_noun(summary.drawn, 'token')} drawn; across: {MAP_AXIS_NAMES[summary.x]}, "
-        f"up: {MAP_AXIS_NAMES[summary.y]}. The stronger the shade, the more tokens; winners are points."
+        f"up: {MAP_AXIS_NAMES[summary.y]}. The stronger the shade, the more tokens; winners "
+        "are points and not in the shade."
     )
     points, placed = len(summary.winner_ids), summary.winner_count - summary.unplaced_winners
     if points < placed:

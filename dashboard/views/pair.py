@@ -58,7 +58,9 @@ def _show_numbers(comparison: Comparison, selection: SelectedTicket) -> None:
     show_metric_row(
         [
             ShownNumber(
-                "Tokens compared", format_count(result.vocabulary_size), f"{format_count(result.width)} values a row"
+                "Tokens compared",
+                format_count(result.vocabulary_size),
+                f"{format_count(result.width)} coordinates a row",
             ),
             ShownNumber(
                 "Rows changed",
@@ -69,7 +71,8 @@ def _show_numbers(comparison: Comparison, selection: SelectedTicket) -> None:
                 "Largest D",
                 format_number(numbers.largest_statistic),
                 None if furthest is None else f"token {comparison.pair.tokens[furthest]}",
-                "D is the largest gap between the distributions of a row's values before and after: 0 is none, 1 all.",
+                "D is the largest gap between the distributions of a row's values before and after: 0 where they are "
+                "the same, 1 where they share nothing.",
             ),
             ShownNumber(
                 f"Winning tokens {session.describe_place(alpha)}",

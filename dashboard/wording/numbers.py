@@ -68,7 +68,7 @@ def format_bytes(size: int | None) -> str:
 
 
 def format_moment(moment: float | None) -> str:
-    """A moment (unix seconds) in this computer's local time."""
+    """A moment (unix seconds) in this computer's local time, with its zone: who reads it may be elsewhere."""
     if moment is None:
         return NOT_MEASURED
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
+    return time.strftime("%Y-%m-%d %H:%M %Z", time.localtime(moment)).rstrip()

@@ -90,6 +90,21 @@ def test_the_file_draws_its_pictures_without_a_network(opened, report_file):
     assert "drawn " in opened.locator(".picture .infolayer").first.text_content()
 
 
+def test_no_button_of_a_picture_sends_it_anywhere(opened):
+    titles = opened.locator(".modebar-btn").evaluate_all("all => all.map((one) => one.getAttribute('data-title'))")
+    assert "Zoom" in titles
+    assert not [title for title in titles if "hare" in title or "loud" in title]
+    assert "cloud.plotly.com" not in opened.evaluate("JSON.stringify(document.querySelector('.picture')._context)")
+
+
+def test_a_table_that_goes_on_beside_the_page_says_so(opened):
+    more = opened.locator("[data-table]").locator("xpath=../..").locator(".more")
+    assert more.count() == 1
+    assert not more.is_visible()
+    opened.set_viewport_size({"width": 300, "height": 900})
+    more.wait_for()
+
+
 def test_hostile_words_and_titles_are_only_text(opened):
     assert HOSTILE in opened.title()
     assert HOSTILE in opened.get_by_role("heading", level=1).inner_text()

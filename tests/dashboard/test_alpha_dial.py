@@ -2,10 +2,12 @@
 
 import base64
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 from scipy.stats import ks_2samp
 
 from dashboard import session
@@ -72,7 +74,62 @@ def test_without_a_pair_or_without_any_d_there_is_no_dial(open_app, pair_folder)
     assert find_dials(open_app("alpha", with_pair=False)) == []
     app = open_app("alpha", after=str(pair_folder / "before"))
     assert find_dials(app) == []
-    assert app.select_slider(key="alpha_slider").value == 0.05
+    assert not app.select_slider
+
+
+@pytest.mark.parametrize("page", ["alpha", "tokens"])
+def test_a_pair_without_a_difference_says_so_instead_of_a_control_that_sets_nothing(open_app, pair_folder, page):
+    app = open_app(page, after=str(pair_folder / "before"))
+    (warning,) = app.warning
+    assert warning.value.startswith("**No row differs** between before and after: every D is 0")
+    assert "nothing to download or to tune" in warning.value
+    assert not app.select_slider
+    assert not find_dials(app)
+    assert not [element for element in app.button if element.key == "tune_ticket"]
+    assert page == "tokens" or not (app.metric or app.get("download_button"))
+
+
+@pytest.mark.parametrize("page", ["alpha", "tokens"])
+def test_rows_in_another_order_say_why_nothing_can_be_set(open_app, pair_folder, tmp_path, page):
+    shutil.copytree(pair_folder / "before", tmp_path / "turned")
+    weights = tmp_path / "turned" / "model.safetensors"
+    tensors = load_file(weights)
+    tensors["model.embed_tokens.weight"][7] = tensors["model.embed_tokens.weight"][7].flip(0)
+    save_file(tensors, weights, metadata={"format": "pt"})
+    app = open_app(page, after=str(tmp_path / "turned"))
+    assert sum("1 row changed, but only in the order of their values" in info.value for info in app.info) == 1
+    assert not app.warning
+
+
+def test_a_ticket_of_no_tokens_offers_nothing_to_download_or_tune_and_says_why(open_app):
+    app = open_app("alpha", alpha="1e-12", correction="bonferroni")
+    assert "A ticket of no tokens cannot be downloaded or tuned" in read_texts(app)
+    assert not [element for element in app.button if element.key == "tune_ticket"]
+    assert not app.get("download_button")
+    full = open_app("alpha", alpha="0.5")
+    assert "cannot be downloaded" not in read_texts(full)
+    assert [element for element in full.button if element.key == "tune_ticket"]
+    assert full.get("download_button")
+
+
+@pytest.mark.parametrize("correction", ["none", "bonferroni", "bh"])
+def test_where_nothing_more_can_enter_it_is_said_under_every_correction(open_app, correction):
+    texts = read_texts(open_app("alpha", alpha="0.999", correction=correction))
+    assert texts.count("**Next to enter**") == 1
+    assert "**Next to enter**: nothing" in texts
+
+
+def test_every_token_that_moved_leaves_none_to_enter(open_app):
+    assert "**Next to enter**: nothing, since every token with a D above 0" in read_texts(open_app("alpha", top="10"))
+    assert "**Next to enter**, with D = " in read_texts(open_app("alpha", top="9"))
+
+
+def test_a_level_is_written_one_way_where_no_token_wins(open_app):
+    app = open_app("alpha", alpha="1e-5", correction="bonferroni")
+    message = next(info.value for info in app.info if "No token wins" in info.value)
+    assert "At α = 1e-5 the least D that wins in rows of 32 values is " in message
+    assert "e-0" not in read_texts(app)
+    assert "significance level" not in message
 
 
 def test_a_comma_may_be_typed_for_the_point(open_app):

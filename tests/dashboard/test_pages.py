@@ -71,7 +71,7 @@ def test_the_same_checkpoint_twice_is_explained(open_app, pair_folder):
 def test_an_empty_ticket_leads_to_the_least_alpha_that_gives_one(open_app):
     app = open_app("pair", alpha="1e-12", correction="bonferroni")
     message = next(info.value for info in app.info if "No token wins" in info.value)
-    assert "The least significance level that gives a ticket is" in message
+    assert "The least α that gives a ticket is" in message
     assert "the largest D here is" in message
     app.button(key="raise_alpha").click().run()
     assert int(next(v for label, v in read_metrics(app).items() if label.startswith("Winning"))) >= 1
@@ -96,7 +96,10 @@ def test_search_and_filters_narrow_the_table(open_app):
     app.selectbox(key="token_winners").set_value("yes").run()
     assert app.dataframe[0].value["Winner"].all()
     app.text_input(key="token_search").set_value("999").run()
-    assert "No token passes" in app.info[0].value
+    assert [info.value for info in app.info] == [
+        "No token passes the search and the filters. Clear the search or open the filters."
+    ]
+    assert "Tick" not in read_texts(app)
 
 
 @pytest.mark.parametrize(

@@ -69,10 +69,11 @@ def test_names_of_blocks_are_distinct_and_fit_an_address():
 def test_the_pair_block_of_the_demo_says_what_was_compared(make_context):
     block = build("pair", make_context())
     ticket = load_ticket(DEMO_PATH / "ticket.json")
-    assert block.paragraphs[0] == "2,048 tokens compared, 128 values a row; 720 rows changed (35.2 %)."
+    assert block.paragraphs[0] == "2,048 tokens compared, 128 coordinates a row; 720 rows changed (35.2 %)."
     assert block.paragraphs[1].startswith("The largest D is 0.3047, of token Translate (354).")
     (table,) = block.tables
-    assert read_table(table, "Fingerprint") == [ticket.fingerprint_before, ticket.fingerprint_after]
+    digits = [ticket.fingerprint_before[:12], ticket.fingerprint_after[:12]]
+    assert read_table(table, "Fingerprint, first 12 digits") == digits
     assert (
         block.signature
         == f"before fingerprint {ticket.fingerprint_before[:12]}, after fingerprint {ticket.fingerprint_after[:12]}"
@@ -141,7 +142,8 @@ def test_a_pair_without_a_change_has_no_curve(make_context):
 def test_the_map_counts_every_token_and_draws_winners_as_points(make_context):
     (picture,) = build("map", make_context()).pictures
     heat, winners = picture.figure.data
-    assert heat.customdata.sum() == 2048
+    assert heat.customdata.sum() == 2044
+    assert winners.text == ("Translate", "English", "", "␣espera"), "Catalan lies close to English"
     assert sorted(token_id for _, token_id, *_ in winners.customdata) == list(
         load_ticket(DEMO_PATH / "ticket.json").token_ids
     )

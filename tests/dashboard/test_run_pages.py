@@ -406,7 +406,7 @@ def test_compare_shows_scores_cost_and_outputs(open_app, save_run, make_score):
     scores, cost = app.dataframe[0].value, app.dataframe[1].value
     assert set(scores["BLEU, whole output"]) == {10.0, 30.0}
     assert list(cost["Trained parameters"]) == [64, 64]
-    table = app.dataframe[-1].value
+    table = app.table[0].value
     assert (table["Source"][0], table["Reference"][0]) == ("a cat", "un gat")
     assert {table["Run r1"][0], table["Run r2"][0]} == {"un gos", "un gat"}
 
@@ -453,13 +453,24 @@ def test_the_outputs_can_be_searched(open_app, save_run, make_score):
     ]
     save_run("r1", scores=[make_score()], outputs=outputs)
     app = open_app("compare")
-    assert len(app.dataframe[-1].value) == 10
+    assert len(app.table[0].value) == 10
     app.number_input(key="outputs_page_3").set_value(3).run()
-    assert len(app.dataframe[-1].value) == 5
+    assert len(app.table[0].value) == 5
     app.text_input(key="outputs_search").set_value("TEXT 7").run()
-    assert list(app.dataframe[-1].value["Source"]) == ["source 7"]
+    assert list(app.table[0].value["Source"]) == ["source 7"]
     app.text_input(key="outputs_search").set_value("nothing like it").run()
     assert "No sentence holds" in app.info[0].value
+
+
+@pytest.mark.parametrize(("words", "scrolls"), [(60, False), (4000, True)])
+def test_an_output_is_shown_as_a_whole_however_long_it_is(open_app, save_run, make_score, words, scrolls):
+    text = " ".join(f"word{number}" for number in range(words))
+    save_run("r1", name="*R*", scores=[make_score()], outputs=[{"source": "a *cat*", "reference": "r", "text": text}])
+    (table,) = open_app("compare").table
+    assert list(table.value.columns) == ["Source", "Reference", r"\*R\*"]
+    assert table.value.iloc[0].tolist() == [r"a \*cat\*", "r", text]
+    assert table.root  # drawn as a table of the page, whose cells wrap
+    assert bool(table.proto) and scrolls == (len(text) * 3 / 105 > 40)
 
 
 def test_a_score_without_its_signature_is_never_shown(save_run, make_score):

@@ -1,4 +1,6 @@
 import pytest
+import streamlit as st
+from streamlit.runtime.state.query_params import QueryParams
 
 from dashboard.loaders import AlphaChoice, PairChoice
 from dashboard.session import (
@@ -24,6 +26,54 @@ FULL = Choice(
     scan=ScanView("column", "*mlp*", "median", True, "model.layers.3.mlp.up_proj.weight"),
     series=SeriesView(("/a/checkpoint-1", "org/b@v2"), True),
 )
+
+
+@pytest.fixture
+def addresses(monkeypatch):
+    """The address while the Tokens page draws its last part, run by run, and how often one was sent to the browser."""
+    from dashboard.views import tokens
+
+    drawn, sent = [], []
+    send = QueryParams._send_query_param_msg
+    monkeypatch.setattr(QueryParams, "_send_query_param_msg", lambda params: sent.append(1) or send(params))
+    show = tokens.show_ticket_overlap
+    monkeypatch.setattr(
+        tokens, "show_ticket_overlap", lambda *how: drawn.append(st.query_params.to_dict()) or show(*how)
+    )
+    return drawn, sent
+
+
+def test_the_address_names_what_was_chosen_while_the_page_is_still_being_drawn(open_app, addresses):
+    drawn, sent = addresses
+    app = open_app("tokens", tokens="3")
+    drawn.clear()
+    sent.clear()
+    app.segmented_control(key="story_part").set_value("coordinates").run()
+    (during,) = drawn
+    assert (during["tokens"], during["story"]) == ("3", "coordinates")
+    assert len(sent) == 1  # one entry in the browser's history
+    sent.clear()
+    app.run()
+    assert not sent
+
+
+def test_a_page_opened_without_an_address_gets_its_own_before_it_is_drawn(open_app, go_to, addresses, pair_folder):
+    drawn, sent = addresses
+    app = open_app("alpha", alpha="0.2")
+    for name in list(app.query_params):
+        del app.query_params[name]  # as the menu's link opens it
+    sent.clear()
+    go_to(app, "tokens")
+    assert drawn[-1] == {"before": str(pair_folder / "before"), "after": str(pair_folder / "after"), "alpha": "0.2"}
+    assert app.query_params["alpha"] == "0.2"
+    assert len(sent) == 1
+
+
+def test_what_a_page_changes_itself_is_in_the_address_afterwards(open_app, addresses):
+    drawn, sent = addresses
+    app = open_app("tokens", tokens="3,9999")
+    assert "9999 is not in this pair" in app.warning[0].value.replace(",", "")
+    assert app.query_params["tokens"] == "3"
 
 
 @pytest.mark.parametrize(

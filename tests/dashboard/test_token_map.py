@@ -181,20 +181,21 @@ def test_a_wrong_value_in_the_address_is_one_sentence_and_the_default_stays(name
 def test_the_summary_counts_every_token_where_it_lies():
     counts = np.array([10, 0, 7, 1000, 1])
     summary = summarise_token_map(make_table(), counts)
-    assert (summary.drawn, summary.unplaced, summary.density.sum()) == (5, 0, 5)
+    assert (summary.drawn, summary.unplaced, summary.density.sum()) == (5, 0, 3)
     assert summary.zero_place == pytest.approx(-0.24)  # 8 % of three powers of ten left of 1
     assert summary.winner_ids == (3, 0)
     np.testing.assert_allclose(summary.winner_places, [[3, 0.5], [1, 0.375]])
     np.testing.assert_allclose(summary.winner_values, [[1000, 0.5], [10, 0.375]])
-    for place, value in ((3, 0.5), (1, 0.375), (0, 0.375), (-0.24, 0.125), (np.log10(7), 0)):
+    places = ((3, 0.5, 0), (1, 0.375, 0), (0, 0.375, 1), (-0.24, 0.125, 1), (np.log10(7), 0, 1))
+    for place, value, shaded in places:
         column = np.searchsorted(summary.x_edges, place) - 1
         line = np.searchsorted(summary.y_edges, value) - 1
-        assert summary.density[line, column] == 1
+        assert summary.density[line, column] == shaded, "a winner is a point and no shade"
 
 
 def test_tokens_without_a_cosine_are_told_and_not_placed():
     summary = summarise_token_map(make_table(), x="cosine")
-    assert (summary.drawn, summary.unplaced, summary.density.sum()) == (4, 1, 4)
+    assert (summary.drawn, summary.unplaced, summary.density.sum()) == (4, 1, 2)
     assert (summary.log_x, summary.zero_place) == (False, None)
 
 
@@ -217,12 +218,24 @@ def test_the_summary_of_no_token_is_an_empty_picture():
 def test_the_figure_shows_density_and_winners_with_their_names():
     figure = token_map_figure(summarise_token_map(make_table(), np.array([10, 0, 7, 1000, 1])))
     heatmap, winners = figure.data
-    assert heatmap.customdata.sum() == 5
+    assert heatmap.customdata.sum() == 3
+    assert winners.text == ("␣é", "line\nbreak")
     assert np.isnan(heatmap.z[heatmap.customdata == 0]).all()
     assert [list(row) for row in winners.customdata] == [["␣é", 3, "1,000", "0.5"], ["line\nbreak", 0, "10", "0.375"]]
     assert figure.layout.xaxis.title.text == "How often the token occurs in the text (log scale)"
     assert figure.layout.xaxis.ticktext == ("0", "1", "10", "100", "1,000")
     assert winners.name == "Winners: 2"
+
+
+def test_names_of_winners_do_not_lie_on_each_other():
+    table = make_table(winner=True, statistic=[0.5, 0.5, 0.5, 0.49, 0.1], token=["a", "b" * 40, "c", "d", "<i>"])
+    summary = summarise_token_map(table, np.array([10, 1000, 10, 1000, 10]), log_x=False)
+    assert summary.winner_names == ("a", "b" * 13 + "…, c", "", "", "<i>"), "d lies close below a"
+    figure = token_map_figure(summary)
+    assert figure.data[1].text[-1] == "&lt;i&gt;"
+    many = make_table(winner=True, statistic=0.5, token=list("abcde"))
+    names = summarise_token_map(many, np.full(5, 10)).winner_names
+    assert names == ("a, b, c and 2 more", "", "", "", "")
 
 
 def test_a_label_that_looks_like_markup_is_shown_as_it_is():

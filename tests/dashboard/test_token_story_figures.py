@@ -3,7 +3,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from dashboard.figures.palette import AFTER, BEFORE, SERIES
+from dashboard.figures.palette import AFTER, BEFORE, MARK, SERIES
 from dashboard.figures.token_neighbours import (
     describe_neighbour_changes,
     neighbour_figure,
@@ -70,7 +70,7 @@ def test_the_shift_figure_shows_every_coordinate_and_marks_the_named_ones():
     assert list(every.x) == [1, 2, 3, 4]
     assert list(every.y) == [-1.0, 0.0, 0.5, 3.0]
     assert (list(named.x), list(named.y)) == ([4, 1], [3.0, -1.0])
-    assert named.marker.color == AFTER
+    assert named.marker.color == MARK
     assert "4 coordinates" in read_axis_titles(figure)[0]
     assert all(read_axis_titles(figure))
 

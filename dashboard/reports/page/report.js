@@ -89,6 +89,13 @@ document.addEventListener("click", (event) => {
   work?.catch((problem) => say(`The picture could not be saved: ${problem.message ?? problem}`));
 });
 
+// Nothing else shows that a table goes on: many systems hide a bar until something is scrolled.
+function tellMore() {
+  for (const scroll of document.querySelectorAll(".scroll")) {
+    scroll.parentElement.querySelector(".more").hidden = scroll.scrollWidth <= scroll.clientWidth + 1;
+  }
+}
+
 function fitAll(width) {
   for (const { id } of REPORT.pictures) Plotly.relayout(id, width ? { autosize: false, width } : { autosize: true, width: null });
 }
@@ -98,5 +105,7 @@ Promise.all(REPORT.pictures.map(draw)).then(
   () => document.body.setAttribute("data-drawn", "yes"),
   (problem) => say(`A picture could not be drawn: ${problem.message ?? problem}`),
 );
+tellMore();
+window.addEventListener("resize", tellMore);
 window.addEventListener("beforeprint", () => fitAll(PRINT_WIDTH));
 window.addEventListener("afterprint", () => fitAll(null));
