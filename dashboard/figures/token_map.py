@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 _COLUMNS, _LINES = 96, 56
 _WHOLE = ("frequency", "rank", "token_id")
 _LEAST_TICKS = 3
-_MOST_NAMES, _MOST_SHARED, _LONGEST_NAME = 20, 3, 14
-_NAME_ROOM = (0.13, 0.05)  # what a name takes of the picture's width and height
+_MOST_NAMES, _MOST_SHARED, _LONGEST_NAME = 12, 3, 14
+_NAME_ROOM = (0.14, 0.06)  # what a name takes of the picture's width and height
 
 
 @dataclass(frozen=True, eq=False)
