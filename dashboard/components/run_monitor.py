@@ -63,10 +63,10 @@ def choose_run(records: Sequence[RunRecord]) -> RunRecord:
         selection_default={"selection": {"rows": [place]}},
         column_config={
             "Run": st.column_config.TextColumn(width=200),
-            "State": st.column_config.TextColumn(width=130),
-            "Progress": st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100, width=100),
+            "State": st.column_config.TextColumn(width=116),
+            "Progress": st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100, width=90),
             "Duration": st.column_config.TextColumn(width=78),
-            "Created": st.column_config.TextColumn(width=122),
+            "Created": st.column_config.TextColumn(width=146),
             "Method": st.column_config.TextColumn(width=160),
         },
         alt="Runs, newest first",
