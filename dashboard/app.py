@@ -46,6 +46,9 @@ register_pages(_pages)
 _open_page = st.navigation(list(_pages.values()))
 _name = _open_page.url_path or "pair"
 session.restore_choice(_name)
+# Twice: what was chosen before the run stands in the address while the page is still being drawn, and what the page
+# itself changes at the end. The second does nothing where nothing has changed.
+session.write_address()
 _open_page.run()
 if not session.is_presenting(_name):
     show_sidebar()

@@ -9,6 +9,7 @@ import streamlit as st
 
 from dashboard import loaders, session
 from dashboard.components.alpha_dial import show_alpha_dial
+from dashboard.components.empty_ticket import show_no_statistic
 from dashboard.loaders import AlphaChoice, Comparison
 from dashboard.session import LARGEST_SIGNIFICANCE_LEVEL, LEAST_SIGNIFICANCE_LEVEL
 from dashboard.wording import (
@@ -41,10 +42,15 @@ def show_alpha_control(comparison: Comparison | None = None, *, with_rule: bool 
     """Show the controls; each writes the session's choice in a callback, before the page is drawn again.
 
     With a comparison this is the dial (`compact`: without its histogram, for pages that show something else), for alpha
-    or for a number of tokens. Without one, or where no token has a D above 0, it is a slider of alpha alone. Without
-    `with_rule` correction and p-value are left out, where they change nothing.
+    or for a number of tokens; where no token has a D above 0 nothing that can be set gives a ticket, so none is shown.
+    Without a comparison it is a slider of alpha alone. Without `with_rule` correction and p-value are left out, where
+    they change nothing.
     """
-    if comparison is None or not comparison.result.counts.any():
+    if comparison is not None and not comparison.result.counts.any():
+        if comparison.result.changed_count == 0:
+            show_no_statistic(comparison)
+        return
+    if comparison is None:
         _show_slider(session.get_choice().alpha, with_rule=with_rule)
         return
     alpha = session.get_choice().alpha

@@ -7,10 +7,32 @@ from typing import Any
 import streamlit as st
 
 from dashboard import session
+from dashboard.components.navigation import show_link
 from dashboard.figures import find_least_level, limit_level
 from dashboard.loaders import Comparison, SelectedTicket
 from dashboard.session import LARGEST_SIGNIFICANCE_LEVEL, LEAST_SIGNIFICANCE_LEVEL
-from dashboard.wording import CORRECTION_NAMES, escape_markdown, format_noun, format_number
+from dashboard.wording import CORRECTION_NAMES, format_level, format_noun, format_number
+from kslottery_core.ks import format_statistic
+
+
+def show_no_statistic(comparison: Comparison) -> bool:
+    """Say so where every D of a pair is 0, and lead to the other matrices; returns whether that is so."""
+    result = comparison.result
+    if result.counts.any():
+        return False
+    if result.changed_count == 0:
+        st.warning(
+            "**No row differs** between before and after: every D is 0, so no α and no number of tokens gives a "
+            "ticket, and there is nothing to download or to tune. Choose another after checkpoint, or look at the "
+            "other matrices."
+        )
+        show_link("layers", "See whether another matrix changed")
+        return True
+    st.info(
+        f"**No token wins.** {format_noun(result.changed_count, 'row')} changed, but only in the order of their "
+        "values, which D does not see: every D is 0, so no number of tokens and no α gives a ticket."
+    )
+    return True
 
 
 def show_empty_ticket(comparison: Comparison, selection: SelectedTicket) -> None:
@@ -18,16 +40,13 @@ def show_empty_ticket(comparison: Comparison, selection: SelectedTicket) -> None
     result, alpha = comparison.result, session.get_choice().alpha
     if selection.ticket.size or result.changed_count == 0:
         return
-    if alpha.top_k is not None:
-        st.info(
-            f"**No token wins.** {format_noun(result.changed_count, 'row')} changed, but only in the order of "
-            "their values, which D does not see: every D is 0, so no number of tokens and no α gives a ticket."
-        )
+    if not result.counts.any():
+        show_no_statistic(comparison)
         return
     corrected = f" with the correction {CORRECTION_NAMES[alpha.correction]}" if alpha.correction != "none" else ""
     st.info(
         f"**No token wins{corrected}.** That is a normal outcome: careful tuning moves rows only a little. "
-        + escape_markdown(selection.ticket.note or "")
+        + _describe(comparison, selection)
     )
     level = find_least_level(selection.curve, LEAST_SIGNIFICANCE_LEVEL, LARGEST_SIGNIFICANCE_LEVEL)
     if level is not None and st.button(
@@ -35,6 +54,27 @@ def show_empty_ticket(comparison: Comparison, selection: SelectedTicket) -> None
     ):
         session.set_alpha(significance_level=level)
         st.rerun()
+
+
+def _describe(comparison: Comparison, selection: SelectedTicket) -> str:
+    """The least D that would win and the largest there is, then the least alpha that gives a ticket."""
+    from kslottery_core.tickets import compute_least_count, round_up
+
+    result, alpha = comparison.result, session.get_choice().alpha
+    level = format_level(alpha.significance_level)
+    least = compute_least_count(result, alpha.significance_level, alpha.correction, alpha.p_value_method)
+    if least is None:
+        seen = f"At α = {level} no D would win in rows of {format_noun(result.width, 'value')}."
+    else:
+        seen = (
+            f"At α = {level} the least D that wins in rows of {format_noun(result.width, 'value')} is "
+            f"{format_statistic(least / result.width)}; the largest D here is "
+            f"{format_statistic(result.statistics.max())}."
+        )
+    if not len(selection.curve.sizes):
+        return f"{seen} No α below 1 gives a token: take the tokens of largest D instead."
+    first, size = round_up(float(selection.curve.significance_levels[0])), int(selection.curve.sizes[0])
+    return f"{seen} The least α that gives a ticket is {format_number(first, 4)} ({format_noun(size, 'token')})."
 
 
 def offer_level(level: float | None, key: str, **changes: Any) -> None:

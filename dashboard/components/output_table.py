@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import loaders
+from dashboard.reports.csv_file import build_csv
 from dashboard.run_summary import RunGroup
 from dashboard.wording import escape_markdown, format_code, format_noun, shorten
 from kslottery_core.errors import KSLotteryError
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 PAGE_ROWS = 10
 _MOST_RUNS = 3
-_MOST_LINES = 6
+_MOST_LINES = 40  # of a page of rows; of more the table scrolls, so that a run that rambles leaves the page usable
+_MOST_HEIGHT = 720  # pixels
 
 
 def build_output_rows(outputs: Mapping[str, Sequence[Output]]) -> tuple[list[dict[str, str]], tuple[str, ...]]:
@@ -86,17 +88,25 @@ def _show_rows(rows: list[dict[str, str]]) -> None:
     pages = -(-len(found) // PAGE_ROWS)
     at = page.number_input(f"Page of {pages}", min_value=1, max_value=pages, value=1, key=f"outputs_page_{pages}")
     shown = found[(int(at) - 1) * PAGE_ROWS :][:PAGE_ROWS]
-    # About 105 characters fit side by side on a narrow screen; longer texts wrap, and rows grow with the longest.
-    longest = max(len(text) for row in shown for text in row.values())
-    lines = min(_MOST_LINES, -(-longest * len(shown[0]) // 105))
-    row_height = 18 + 19 * lines
-    st.dataframe(
-        pd.DataFrame(shown),
-        hide_index=True,
-        row_height=row_height,
-        height=40 + row_height * len(shown),
-        column_config={name: st.column_config.TextColumn(width=800 // len(shown[0])) for name in shown[0]},
-        key="outputs_table",
-        alt="Source, reference and the runs' outputs",
-    )
+    # A static table wraps whatever its cells hold, where st.dataframe cuts a cell at its row's height without a sign.
+    # About 105 characters fit side by side on a narrow screen, and a row is as high as its longest text.
+    lines = sum(-(-max(len(text) for text in row.values()) * len(row) // 105) for row in shown)
+    with st.container(key="outputs_table"):
+        st.table(
+            pd.DataFrame(
+                [{escape_markdown(name): escape_markdown(text) for name, text in row.items()} for row in shown]
+            ),
+            hide_index=True,
+            height=_MOST_HEIGHT if lines > _MOST_LINES else "content",
+            alt="Source, reference and the runs' outputs",
+        )
     st.caption(f"{format_noun(len(found), 'sentence')} of {len(rows):,}")
+    st.download_button(
+        "Outputs as CSV",
+        data=lambda: build_csv(pd.DataFrame(found)),
+        file_name="outputs.csv",
+        mime="text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+        key="outputs_csv",
+    )

@@ -16,6 +16,7 @@ from kslottery_core.ks import format_statistic
 from kslottery_core.tickets import round_up
 
 _MOST_NAMED = 40
+_NONE_LEFT = "nothing, since every token with a D above 0 is in the ticket."
 
 
 def list_tokens(tokens: tuple[str, ...], token_ids: Sequence[int]) -> str:
@@ -48,17 +49,20 @@ def _show_neighbours(comparison: Comparison, selection: SelectedTicket) -> None:
         return
     level = alpha.significance_level
     neighbours = summarise_neighbours(selection.curve, comparison.result.counts, level)
-    for title, step, token_ids in (
-        ("Next to enter**, at", neighbours.next_level and round_up(neighbours.next_level), neighbours.entering),
-        ("First to leave**, below", neighbours.last_level, neighbours.leaving),
-    ):
-        if step is not None and step > LARGEST_SIGNIFICANCE_LEVEL:
-            st.markdown(
-                f"**Next to enter**: nothing up to the largest α that can be set ({LARGEST_SIGNIFICANCE_LEVEL:g}). The "
-                "tokens that would follow can be taken by their number."
-            )
-        elif step is not None:
-            st.markdown(f"**{title} α = {format_number(step, 4)}: {list_tokens(tokens, token_ids)}")
+    next_level = None if neighbours.next_level is None else round_up(neighbours.next_level)
+    if next_level is not None and next_level <= LARGEST_SIGNIFICANCE_LEVEL:
+        named = list_tokens(tokens, neighbours.entering)
+        st.markdown(f"**Next to enter**, at α = {format_number(next_level, 4)}: {named}")
+    elif selection.ticket.size == int((comparison.result.counts > 0).sum()):
+        st.markdown(f"**Next to enter**: {_NONE_LEFT}")
+    else:
+        st.markdown(
+            f"**Next to enter**: nothing up to the largest α that can be set ({LARGEST_SIGNIFICANCE_LEVEL:g}). The "
+            "tokens that would follow can be taken by their number."
+        )
+    if neighbours.last_level is not None:
+        named = list_tokens(tokens, neighbours.leaving)
+        st.markdown(f"**First to leave**, below α = {format_number(neighbours.last_level, 4)}: {named}")
 
 
 def _show_ranked_neighbours(comparison: Comparison, selection: SelectedTicket) -> None:
@@ -68,5 +72,7 @@ def _show_ranked_neighbours(comparison: Comparison, selection: SelectedTicket) -
         if token_id is not None:
             statistic = format_statistic(result.counts[token_id] / result.width)
             st.markdown(f"**{title}**, with D = {statistic}: {format_token(tokens[token_id])}")
+        elif title == "Next to enter":
+            st.markdown(f"**{title}**: {_NONE_LEFT}")
     if neighbours.tied > neighbours.taken:
         st.caption(describe_ties(neighbours, result.width))

@@ -25,8 +25,11 @@ _MOST_STORIES = 6
 ShowToken = Callable[[int], None]
 
 
-def show_token_stories(comparison: Comparison, selection: SelectedTicket) -> None:
-    """Show the picked tokens, or how to pick some. What is wrong with one of them is told in its own card."""
+def show_token_stories(comparison: Comparison, selection: SelectedTicket, *, has_rows: bool = True) -> None:
+    """Show the picked tokens, or how to pick some from the table, if it `has_rows`.
+
+    What is wrong with one of them is told in its own card.
+    """
     picked = session.get_choice().token_ids
     absent = [token_id for token_id in picked if token_id >= comparison.result.vocabulary_size]
     if absent:
@@ -36,7 +39,8 @@ def show_token_stories(comparison: Comparison, selection: SelectedTicket) -> Non
         session.set_tokens([token_id for token_id in picked if token_id not in absent])
     present = [token_id for token_id in picked if token_id not in absent]
     if not present:
-        st.info("Tick one or several rows of the table to see how the values of their embeddings moved.")
+        if has_rows:
+            st.info("Tick one or several rows of the table to see how the values of their embeddings moved.")
         return
     heading, clear = st.columns([5, 1], vertical_alignment="bottom")
     heading.header(f"{format_noun(len(present), 'token')} picked")

@@ -83,7 +83,7 @@ def _show_order(table: pd.DataFrame, order: TokenOrder, page: int, pages: int, t
             "orders this page only"
         )
     with words:
-        st.caption(f"{shown}. Tick rows to see the tokens below.")
+        st.caption(f"{shown}. Tick rows to see the tokens below." if len(table) else f"{shown}.")
         if session.get_choice().token_filter != TokenFilter():
             st.button(
                 "Clear the filters",

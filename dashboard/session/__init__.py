@@ -2,7 +2,8 @@
 
 The choice lives in `st.session_state` under names that no widget owns; widgets are filled from it and write to it. The
 address is read when a session starts, when the page changes and when the browser goes back, never in between: a rerun
-may still carry an address from before the last click, and reading that would undo the click.
+may still carry an address from before the last click, and reading that would undo the click. It is written before a
+page is drawn, which may take seconds, and once more after it.
 """
 
 from __future__ import annotations
@@ -274,7 +275,7 @@ def count_restored() -> int:
 
 
 def write_address() -> None:
-    """Put the present choice into the address of the page that is open."""
+    """Put the present choice into the address of the page that is open; nothing is sent where it stands there."""
     address = build_address(get_choice(), st.session_state.get(_PAGE, ""))
     if st.query_params.to_dict() != address:
         st.query_params.from_dict(address)

@@ -8,7 +8,7 @@ import streamlit as st
 
 from dashboard import loaders, session
 from dashboard.components.alpha_control import show_alpha_control
-from dashboard.components.empty_ticket import show_empty_ticket
+from dashboard.components.empty_ticket import show_empty_ticket, show_no_statistic
 from dashboard.components.metric_row import ShownNumber, show_metric_row
 from dashboard.components.navigation import open_page
 from dashboard.components.pair_header import load_shown_comparison, show_pair_line
@@ -27,7 +27,8 @@ def render() -> None:
     if comparison is None:
         return
     show_pair_line(comparison)
-    _warn_of_no_change(comparison)
+    if show_no_statistic(comparison):
+        return
     show_alpha_control(comparison)
     selection = loaders.load_selection(comparison, session.get_choice().alpha)
     _show_numbers(comparison, selection)
@@ -69,11 +70,6 @@ def _show_numbers(comparison: Comparison, selection: SelectedTicket) -> None:
     )
 
 
-def _warn_of_no_change(comparison: Comparison) -> None:
-    if comparison.result.changed_count == 0:
-        st.warning("No row differs between before and after, so no α gives a ticket. Choose another after checkpoint.")
-
-
 def _show_meaning(comparison: Comparison) -> None:
     from kslottery_core.tickets import describe_method_disagreement
 
@@ -96,34 +92,39 @@ def _show_meaning(comparison: Comparison) -> None:
 def _show_ticket(comparison: Comparison, selection: SelectedTicket) -> None:
     ticket = selection.ticket
     st.header(f"The ticket: {format_noun(ticket.size, 'token')}")
-    if ticket.size:
-        table = loaders.load_token_table(comparison)
-        table = table[selection.winners[table["token_id"].to_numpy()]]
-        shown = table[["token_id", "token", "statistic", "p_value", "l2_shift", "cosine", "mean_shift"]]
-        st.dataframe(
-            shown.rename(
-                columns={
-                    "token_id": "Id",
-                    "token": "Token",
-                    "statistic": "D",
-                    "p_value": "p",
-                    "l2_shift": "L2 shift",
-                    "cosine": "Cosine",
-                    "mean_shift": "Mean shift",
-                }
-            ),
-            hide_index=True,
-            height=min(38 + 35 * len(shown), 320),
-            key="ticket_table",
-            column_config={
-                "D": st.column_config.NumberColumn(format="%.4f"),
-                "p": st.column_config.NumberColumn(format="%.3g"),
-                "L2 shift": st.column_config.NumberColumn(format="%.4g"),
-                "Cosine": st.column_config.NumberColumn(format="%.4f"),
-                "Mean shift": st.column_config.NumberColumn(format="%.3g"),
-            },
-            alt="Tokens of the ticket",
+    if not ticket.size:
+        st.caption(
+            "A ticket of no tokens cannot be downloaded or tuned: there would be nothing to train. Choose a larger α, "
+            "or the ticket by its number of tokens."
         )
+        return
+    table = loaders.load_token_table(comparison)
+    table = table[selection.winners[table["token_id"].to_numpy()]]
+    shown = table[["token_id", "token", "statistic", "p_value", "l2_shift", "cosine", "mean_shift"]]
+    st.dataframe(
+        shown.rename(
+            columns={
+                "token_id": "Id",
+                "token": "Token",
+                "statistic": "D",
+                "p_value": "p",
+                "l2_shift": "L2 shift",
+                "cosine": "Cosine",
+                "mean_shift": "Mean shift",
+            }
+        ),
+        hide_index=True,
+        height=min(38 + 35 * len(shown), 320),
+        key="ticket_table",
+        column_config={
+            "D": st.column_config.NumberColumn(format="%.4f"),
+            "p": st.column_config.NumberColumn(format="%.3g"),
+            "L2 shift": st.column_config.NumberColumn(format="%.4g"),
+            "Cosine": st.column_config.NumberColumn(format="%.4f"),
+            "Mean shift": st.column_config.NumberColumn(format="%.3g"),
+        },
+        alt="Tokens of the ticket",
+    )
     download, tune = st.columns([1, 3])
     download.download_button(
         "Download the ticket",
@@ -132,11 +133,8 @@ def _show_ticket(comparison: Comparison, selection: SelectedTicket) -> None:
         mime="application/json",
         icon=":material/download:",
         on_click="ignore",
-        disabled=not ticket.size,
         key="ticket_json",
     )
-    if tune.button(
-        "Tune this ticket", type="primary", icon=":material/play_circle:", disabled=not ticket.size, key="tune_ticket"
-    ):
+    if tune.button("Tune this ticket", type="primary", icon=":material/play_circle:", key="tune_ticket"):
         st.session_state[OPEN_FORM] = True
         open_page("runs")

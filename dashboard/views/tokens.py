@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboard import loaders, session
 from dashboard.components.alpha_control import show_alpha_control
+from dashboard.components.empty_ticket import show_no_statistic
 from dashboard.components.pair_header import load_shown_comparison, show_pair_line
 from dashboard.components.ticket_overlap import show_ticket_overlap
 from dashboard.components.token_filter import show_token_filter
@@ -28,20 +29,23 @@ def render() -> None:
     if comparison is None:
         return
     show_pair_line(comparison)
-    show_alpha_control(comparison, compact=True)
+    if not show_no_statistic(comparison):
+        show_alpha_control(comparison, compact=True)
     selection = loaders.load_selection(comparison, session.get_choice().alpha)
     spec = show_token_text(comparison)
     counts = None if spec is None else load_pair_counts(comparison, spec)
     table = _add_columns(loaders.load_token_table(comparison), selection, counts)
+    has_rows = False
     try:
         shown = show_token_filter(comparison, table)
     except KSLotteryError as problem:
         st.error(escape_markdown(str(problem)))
     else:
+        has_rows = len(shown) > 0
         show_token_map(comparison, selection, shown, counts)
         show_token_table(shown, len(table))
         show_token_downloads(table, shown)
-    show_token_stories(comparison, selection)
+    show_token_stories(comparison, selection, has_rows=has_rows)
     show_ticket_overlap(comparison, selection, counts)
 
 

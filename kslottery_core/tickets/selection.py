@@ -146,8 +146,9 @@ def describe_method_disagreement(
     more = differing.size - len(shown)
     listed = ", ".join(names) + (f" and {more:,} more" if more else "")
     winner = "exact p-value" if least_exact < least_asymptotic else "paper's rule"
+    level = f"{significance_level:g}".replace("e-0", "e-")
     judged = "1 token is" if differing.size == 1 else f"{differing.size:,} tokens are"
     return (
-        f"At the significance level {significance_level:g}, {judged} judged differently by the exact p-value and by "
+        f"At the significance level {level}, {judged} judged differently by the exact p-value and by "
         f"{rule}: {listed}, winning only by the {winner}."
     )

@@ -42,6 +42,25 @@ WALK = """async (handle) => {
     }
 }"""
 
+# D at the threshold's line, read off the numbers that stand under the histogram's axis; null where no line is drawn.
+READ_LINE = """(handle) => {
+    const svg = handle.closest("svg");
+    const line = svg.querySelector("line.threshold");
+    if (getComputedStyle(line).display === "none") return null;
+    const title = [...svg.querySelectorAll("text.title")].find((text) => text.textContent.startsWith("D, largest"));
+    const axes = [...svg.querySelectorAll("line.axis")].map((axis) => axis.getBBox());
+    const axis = axes.find(({ x, width }) => Math.abs(x + width / 2 - Number(title.getAttribute("x"))) < 1);
+    const ticks = [...svg.querySelectorAll("text.tick[text-anchor=middle]")]
+        .map((tick) => [Number(tick.getAttribute("x")), Number(tick.textContent), Number(tick.getAttribute("y"))])
+        .filter(([x, , y]) => x >= axis.x - 1 && x <= axis.x + axis.width + 1 && y > axis.y && y < axis.y + 40);
+    const [first, last] = [ticks[0], ticks[ticks.length - 1]];
+    const at = Number(line.getAttribute("x1"));
+    return {
+        statistic: first[1] + ((at - first[0]) * (last[1] - first[1])) / (last[0] - first[0]),
+        isOnAxis: at >= axis.x && at <= axis.x + axis.width,
+    };
+}"""
+
 
 @pytest.fixture(scope="module")
 def result():
@@ -264,3 +283,42 @@ def test_the_axis_begins_where_tokens_begin_to_win_and_its_left_end_is_the_empty
     assert handle.get_attribute("aria-valuetext") == "α = 1e-12: 0 tokens"
     page.keyboard.press("Escape")
     page.mouse.up()
+
+
+@pytest.mark.parametrize(
+    "query", ["?alpha=0.05", "?alpha=1e-6", "?alpha=1e-12&correction=bonferroni", "?alpha=1e-5&correction=holm"]
+)
+def test_the_threshold_stands_at_its_d_on_the_axis_even_where_no_token_reaches_it(shared_server, page, query):
+    handle = open_dial(page, shared_server, query)
+    told = handle.evaluate("handle => handle.getRootNode().querySelector('[data-part=from]').textContent")
+    line = handle.evaluate(READ_LINE)
+    assert line["isOnAxis"]
+    # Half a count: a bar stands from its count to the next one.
+    assert line["statistic"] == pytest.approx(float(told.split("D = ")[1].split(" ")[0]), abs=0.5 / 128)
+
+
+def test_the_axis_of_d_grows_to_the_threshold_and_shrinks_again_while_the_handle_moves(shared_server, page, result):
+    handle = open_dial(page, shared_server)
+    largest = result.statistics.max()
+    handle.focus()
+    page.keyboard.press("Home")
+    empty = handle.evaluate(READ_LINE)
+    assert handle.get_attribute("aria-valuetext") == "α = 1e-12: 0 tokens"
+    least = compute_least_count(result, 1e-12)
+    assert empty == {"statistic": pytest.approx(least / result.width, abs=0.5 / 128), "isOnAxis": True}
+    assert empty["statistic"] > largest
+    page.keyboard.press("ArrowRight")
+    assert handle.evaluate(READ_LINE) == {"statistic": pytest.approx(largest, abs=0.5 / 128), "isOnAxis": True}
+    page.keyboard.press("Escape")
+    assert handle.get_attribute("aria-valuetext").startswith("α = 0.05: ")
+
+
+def test_the_axis_of_d_is_as_long_as_the_tokens_and_the_threshold_need(page):
+    source = (Path(alpha_dial.__file__).parent / "numbers.js").read_text(encoding="utf-8")
+    drawn = page.evaluate(
+        "source => new Function(`${source}; const table = Object.assign(Object.create(Table.prototype), "
+        "{ largestCount: 9, width: 32 }); return [null, 4, 9, 10, 20, 31, 32]"
+        ".map((leastCount) => table.countDrawn({ leastCount }))`)()",
+        source,
+    )
+    assert drawn == [10, 10, 10, 12, 23, 33, 33]

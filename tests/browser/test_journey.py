@@ -1,5 +1,6 @@
 """What a newcomer does, in a real browser: see who wins, move alpha, tune the ticket, read its score."""
 
+import json
 import time
 
 from kslottery_core.demo import DEMO_PATH
@@ -122,3 +123,28 @@ def test_a_newcomer_scans_the_layers_and_compares_the_series_of_the_demo(server,
     assert read_metric(page, "Tokens winning in all 5") == "3"
     assert page.get_by_test_id("stPlotlyChart").count() == 3
     assert page.get_by_test_id("stException").count() == 0
+
+
+def test_a_long_output_can_be_read_whole_on_a_narrow_page(server, page):
+    text = "La casa. " + "ra" * 400 + " end"
+    folder = server.home / "runs" / "r1"
+    folder.mkdir(parents=True)
+    spec = {"name": "Rambling", "method": "base", "model": "/models/base", "ticket": None, "train": None}
+    (folder / "spec.json").write_text(json.dumps(spec))
+    status = {"state": "finished", "created": 100.0, "message": None, "started": 110.0, "ended": 130.0}
+    (folder / "status.json").write_text(json.dumps(status))
+    score = {"metric": "BLEU", "extraction": "whole output", "value": 3.0, "signature": "s", "decoding": "greedy"}
+    score |= {"prompt_hash": "p", "test_set_hash": "t", "sentences": 1}
+    cost = {"trained_parameters": 0, "tuning_seconds": 1, "peak_memory_bytes": 1, "saved_bytes": 1}
+    result = {"scores": [score], "stopped_share": 0.5, "cost": cost, "notes": []}
+    (folder / "result.json").write_text(json.dumps(result))
+    output = {"source": "the house", "reference": "la casa", "text": text, "stopped": False, "tokens": 400}
+    (folder / "outputs.jsonl").write_text(json.dumps(output) + "\n")
+    page.set_viewport_size({"width": 768, "height": 900})
+    page.goto(f"{server.address}/compare?runs=r1")
+    cell = page.locator(".st-key-outputs_table td").filter(has_text="La casa.")
+    cell.wait_for()
+    assert cell.inner_text().strip() == text
+    reached = cell.evaluate("cell => [cell.getBoundingClientRect().right, cell.scrollWidth - cell.clientWidth]")
+    assert reached[0] <= 768
+    assert reached[1] <= 1

@@ -2,11 +2,13 @@
 
 import json
 import re
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pandas as pd
 import pytest
 
+from dashboard.components import token_map as token_map_component
 from kslottery_core.checkpoints import open_pair
 from kslottery_core.demo import DEMO_PATH
 from kslottery_core.ks import compute_pair_ks
@@ -102,6 +104,46 @@ def test_the_pointer_shows_the_token_under_it(page, token_map, tokens):
     tip.wait_for(state="hidden")
 
 
+def test_two_winners_on_one_spot_are_both_named_on_the_map_and_under_the_pointer(shared_server, page, tokens):
+    first, second = order_by_statistic(tokens, tokens["label"].isin(["English", "Catalan"]))
+    assert tokens["count"][first] == tokens["count"][second]
+    both = f"{tokens['label'][first]}, {tokens['label'][second]}"
+    page.goto(f"{shared_server.address}/tokens")  # across: frequency in the demo's text, 0 for both of them
+    token_map = page.locator(".map[data-drawn-count]")
+    token_map.wait_for()
+    token_map.scroll_into_view_if_needed()
+    label = token_map.locator(".overlay text").filter(has_text=tokens["label"][first])
+    label.wait_for()
+    assert label.text_content() == both
+    canvas, box = token_map.locator("canvas.lit"), label.bounding_box()
+    page.mouse.move(box["x"] - 9, box["y"] + box["height"] / 2)
+    tip = token_map.locator(".tip")
+    tip.filter(has_text=both).wait_for()
+    assert tip.locator("strong").inner_text() == both
+    assert f"2 tokens on this spot; the numbers of {tokens['label'][first]}:" in tip.inner_text()
+    canvas.focus()
+    page.mouse.move(0, 0)
+    tip.wait_for(state="hidden")
+    for _ in range(3):  # one winner has a larger D
+        canvas.press("ArrowRight")
+    said = token_map.get_by_role("status")
+    said.filter(has_text="Winner 3 of").wait_for()
+    assert f"{tokens['label'][second]}, {tokens['label'][first]}, 2 tokens on this spot" in said.inner_text()
+
+
+def test_a_spot_names_up_to_three_tokens_and_of_more_how_many(page):
+    folder = Path(token_map_component.__file__).parent
+    source = "\n".join((folder / f"{name}.js").read_text(encoding="utf-8") for name in ("axes", "finding"))
+    rows = [[0], [1, 0], [2, 1, 0], [0, 1, 2, 3], list(range(1200)), [3]]
+    named = page.evaluate(
+        "([source, rows]) => new Function('rows', `${source}; const tokens = { labels: Array.from({ length: 1200 },"
+        "(_, row) => (row === 3 ? 'a'.repeat(20) : 't' + row)) };"
+        "return rows.map((some) => nameTokens({ tokens }, some, 18))`)(rows)",
+        [source, rows],
+    )
+    assert named == ["t0", "t1, t0", "t2, t1, t0", "t0 and 3 more", "t0 and 1,199 more", "a" * 17 + "…"]
+
+
 def test_winners_are_lit_as_the_threshold_moves_and_nothing_listens_afterwards(shared_server, page, tokens):
     page.add_init_script(
         "window.listening = 0;"
@@ -164,7 +206,7 @@ def test_the_keyboard_goes_through_the_winners_and_picks(page, token_map, tokens
     canvas.press("ArrowLeft")
     canvas.press("Enter")
     wait_for_picked(page, [first])
-    assert "Picked: 1" in token_map.locator(".legend").inner_text()
+    token_map.locator(".legend").filter(has_text="Picked: 1").wait_for()
 
 
 def test_shift_and_an_arrow_key_move_the_picture(token_map):

@@ -99,7 +99,7 @@ def test_search_and_filters_narrow_the_table(open_app):
     assert [info.value for info in app.info] == [
         "No token passes the search and the filters. Clear the search or open the filters."
     ]
-    assert "Tick" not in read_texts(app)
+    assert "Tick rows" not in read_texts(app)
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,7 @@ def test_a_page_opened_without_an_address_gets_its_own_before_it_is_drawn(open_a
     assert len(sent) == 1
 
 
-def test_what_a_page_changes_itself_is_in_the_address_afterwards(open_app, addresses):
-    drawn, sent = addresses
+def test_what_a_page_changes_itself_is_in_the_address_afterwards(open_app):
     app = open_app("tokens", tokens="3,9999")
     assert "9999 is not in this pair" in app.warning[0].value.replace(",", "")
     assert app.query_params["tokens"] == "3"

@@ -90,11 +90,14 @@ class Dial {
     this.width = Math.max(200, Math.round(this.root.clientWidth) || 700);
     const layout = layOut(this.width, this.data.compact);
     const { curve, histogram } = layout;
+    this.counts = this.table.countDrawn(this.getTicket());
     this.svg.setAttribute("viewBox", `0 0 ${layout.width} ${layout.height}`);
     this.layer.replaceChildren();
     const drawLeft = this.byAlpha ? drawCurve : drawRanks;
     this.scale = drawLeft(this.layer, `${this.name}-under`, curve, this.table, this.data.compact);
-    this.histogram = histogram ? drawHistogram(this.layer, `${this.name}-above`, histogram, this.table) : null;
+    this.histogram = histogram
+      ? drawHistogram(this.layer, `${this.name}-above`, histogram, this.table, this.counts)
+      : null;
     this.panels = { curve, histogram };
     const bottom = curve.y + curve.height;
     const set = (element, attributes) => {
@@ -125,10 +128,12 @@ class Dial {
     return this.byAlpha ? this.table.getTicketAtAlpha(this.value) : this.table.getTopTicket(this.value);
   }
 
-  // Everything that follows the handle; of a size that does not depend on the tables.
+  // Everything that follows the handle; of a size that does not depend on the tables. Only a threshold beyond every
+  // token's D needs a longer axis, and the whole drawn anew.
   redraw() {
-    const { table, panels } = this;
     const ticket = this.getTicket();
+    if (this.panels.histogram && this.table.countDrawn(ticket) !== this.counts) this.draw();
+    const { table, panels } = this;
     const from = ticket.leastCount === null ? null : formatStatistic(ticket.leastCount, table.width);
     const x = this.scale.x(this.value);
     this.clips[0].setAttribute("width", Math.max(0, x - panels.curve.x + 2));
@@ -140,9 +145,10 @@ class Dial {
     this.setPlace(this.placeText, panels.curve, x, words);
     if (panels.histogram) {
       const right = panels.histogram.x + panels.histogram.width;
-      const at = ticket.leastCount === null ? right : Math.min(right, this.histogram.x(ticket.leastCount));
+      const at = ticket.leastCount === null ? right : this.histogram.x(ticket.leastCount);
       this.clips[1].setAttribute("x", at);
       this.clips[1].setAttribute("width", right - at + 1);
+      this.threshold.style.display = ticket.leastCount === null ? "none" : "";
       this.threshold.setAttribute("x1", at);
       this.threshold.setAttribute("x2", at);
       this.setPlace(this.thresholdText, panels.histogram, at, from === null ? "no D wins" : `wins from D = ${from}`);

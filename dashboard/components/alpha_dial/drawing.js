@@ -131,9 +131,9 @@ function drawStretch(layer, clip, panel, path) {
   make("path", { class: "line won", d: path, "clip-path": `url(#${clip})` }, layer);
 }
 
-// Tokens by D, one bar a count while a bar keeps a pixel and a half. Returns where a count stands.
-function drawHistogram(layer, clip, panel, table) {
-  const counts = table.largestCount + 1;
+// Tokens by D, one bar a count while a bar keeps a pixel and a half, on an axis of so many counts (at least those that
+// tokens have). Returns where a count stands.
+function drawHistogram(layer, clip, panel, table, counts) {
   const group = Math.max(1, Math.ceil((1.5 * counts) / panel.width));
   const bars = [];
   for (let start = 0; start < counts; start += group) {

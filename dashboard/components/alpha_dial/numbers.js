@@ -86,6 +86,14 @@ class Table {
     return { size: none ? 0 : this.atLeast[leastCount], leastCount: none ? null : leastCount, tied: 0, taken: 0 };
   }
 
+  // How many counts, 0 among them, the axis of D has to hold: those of all tokens, and the threshold, if there is one,
+  // with some room behind it where it lies beyond them.
+  countDrawn({ leastCount }) {
+    const present = this.largestCount + 1;
+    if (leastCount === null || leastCount < present) return present;
+    return Math.min(this.width + 1, Math.ceil(leastCount * 1.1) + 1);
+  }
+
   // The k tokens of largest D: all above the count of the last of them, and some of those with just that count.
   getTopTicket(k) {
     const leastCount = findFirst(this.width + 1, (count) => this.atLeast[count] < k) - 1;

@@ -1,5 +1,6 @@
 // Which tokens lie at a point or inside a box of the picture.
 
+const MOST_NAMED = 3; // tokens of one spot
 const REACH = 8; // how near a pointer has to be, in CSS pixels; also the side of a cell of the grid
 
 function buildGrid(state) {
@@ -39,9 +40,44 @@ function findNearest(state, x, y) {
     }
   }
   if (nearest < 0) return null;
-  const under = near.filter((row) => row !== nearest
-    && Math.abs(state.px[row] - state.px[nearest]) < 1 && Math.abs(state.py[row] - state.py[nearest]) < 1);
-  return { row: nearest, others: under.length };
+  return { row: nearest, others: near.filter((row) => row !== nearest && isSameSpot(state, row, nearest)) };
+}
+
+// Nearer than a pixel nobody tells two points apart.
+function isSameSpot({ px, py }, row, other) {
+  return Math.abs(px[row] - px[other]) < 1 && Math.abs(py[row] - py[other]) < 1;
+}
+
+// The lit and the picked tokens on the spot of a row, that row first: what a label there has to name. Grey ones are not
+// looked for: at a frequency of 0 there may be many thousands.
+function listNamedOnSpot(state, row) {
+  state.grid ??= buildGrid(state);
+  const { columns, lines, starts, rows } = state.grid;
+  const picked = state.pickedRows.filter((other) => isInView(state, other) && isSameSpot(state, other, row));
+  const found = new Set([row, ...picked]);
+  const clip = (cell, most) => Math.max(0, Math.min(most, Math.floor(cell / REACH)));
+  const [x, y] = [state.px[row], state.py[row]];
+  for (let line = clip(y - 1, lines - 1); line <= clip(y + 1, lines - 1); line += 1) {
+    for (let column = clip(x - 1, columns - 1); column <= clip(x + 1, columns - 1); column += 1) {
+      const cell = line * columns + column;
+      for (let place = starts[cell]; place < starts[cell + 1]; place += 1) {
+        const other = rows[place];
+        // Rows of a cell rise, so without a mask nothing that follows is lit.
+        if (!state.litMask && other >= state.litRows) break;
+        if (isLit(state, other) && isSameSpot(state, other, row)) found.add(other);
+      }
+    }
+  }
+  return [...found];
+}
+
+// Up to three tokens by name, of more the first and how many others there are.
+function nameTokens({ tokens }, rows, most = Infinity) {
+  const names = rows.slice(0, MOST_NAMED).map((row) => {
+    const label = tokens.labels[row];
+    return label.length > most ? `${label.slice(0, most - 1)}…` : label;
+  });
+  return rows.length > MOST_NAMED ? `${names[0]} and ${formatWhole(rows.length - 1)} more` : names.join(", ");
 }
 
 // Rows are sorted by D, so the first of these are those of largest D.

@@ -123,8 +123,8 @@ function walkWinners(map, key) {
   let next = key === "End" ? lit.count - 1 : 0;
   if (key in STEPS && present >= 0) next = Math.max(0, Math.min(lit.count - 1, present + STEPS[key]));
   const row = lit.rows[next];
-  map.show({ row, others: 0 });
+  map.show({ row, others: listNamedOnSpot(state, row).filter((other) => other !== row) });
   const lines = [...map.parts.tip.querySelectorAll("span")].map((line) => line.textContent);
-  map.announce(`Winner ${formatWhole(next + 1)} of ${formatWhole(lit.count)} in view: ${state.tokens.labels[row]}, `
-    + `${lines.join(", ")}.`);
+  map.announce(`Winner ${formatWhole(next + 1)} of ${formatWhole(lit.count)} in view: `
+    + `${map.parts.tip.querySelector("strong").textContent}, ${lines.join(", ")}.`);
 }

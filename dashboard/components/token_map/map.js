@@ -2,6 +2,7 @@
 // them, on the window.
 
 const MOST_LABELS = 14;
+const LONGEST_LABEL = 18; // characters of one token
 const HEIGHT = 460;
 const PREPARE_WAIT = 150; // milliseconds without a new view
 const maps = new WeakMap();
@@ -269,19 +270,22 @@ function countLit({ litMask, litRows, drawnBefore }) {
   return litMask.reduce((sum, lit, row) => sum + (lit ? drawnBefore[row + 1] - drawnBefore[row] : 0), 0);
 }
 
-// Picked tokens, then the first winners, as far as their labels do not run into each other.
+// Picked tokens, then the first winners, as far as their labels do not run into each other; a spot is named once, with
+// all that are picked or win there.
 function chooseLabels(state) {
   const lit = listLitInView(state);
   const rows = [...new Set([...state.pickedRows.slice(0, MOST_LABELS), ...lit.rows.subarray(0, Math.min(lit.count, 12))])];
   const labelled = [];
+  const named = new Set();
   for (const row of rows) {
-    if (labelled.length === MOST_LABELS || !isInView(state, row)) continue;
-    const end = state.px[row] > state.size.width - 120;
-    const label = state.tokens.labels[row];
+    if (labelled.length === MOST_LABELS || named.has(row) || !isInView(state, row)) continue;
+    const here = listNamedOnSpot(state, row);
+    for (const other of here) named.add(other);
+    const text = nameTokens(state, here, LONGEST_LABEL);
+    const width = 8 + 7.5 * text.length;
+    const end = state.px[row] > state.size.width - Math.max(120, 9 + width);
     const x = MARGIN.left + state.px[row] + (end ? -9 : 9);
     const y = Math.max(MARGIN.top + 12, MARGIN.top + state.py[row] + 4);
-    const text = label.length > 18 ? `${label.slice(0, 17)}…` : label;
-    const width = 8 + 7.5 * text.length;
     const left = end ? x - width : x;
     const clear = labelled.every((other) => Math.abs(other.y - y) >= 14
       || other.left > left + width || left > other.left + other.width);

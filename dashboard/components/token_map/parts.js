@@ -90,8 +90,10 @@ function fillTip(parts, state, { row, others }) {
       lines.push(`${axis.label}: ${formatValue(axis.name, readValue(tokens, axis.name, row))}`);
     }
   }
-  if (others) lines.push(`and ${formatWhole(others)} more here`);
-  parts.tip.replaceChildren(make("strong", {}, tokens.labels[row]), ...lines.map((line) => make("span", {}, line)));
+  if (others.length) {
+    lines.unshift(`${formatWhole(others.length + 1)} tokens on this spot; the numbers of ${tokens.labels[row]}:`);
+  }
+  parts.tip.replaceChildren(make("strong", {}, nameTokens(state, [row, ...others])), ...lines.map((line) => make("span", {}, line)));
   parts.tip.hidden = false;
   const x = MARGIN.left + state.px[row];
   const y = MARGIN.top + state.py[row];
