@@ -28,6 +28,8 @@ _TITLES = {
     "studies": ("Studies", ":material/grid_on:"),
     "report": ("Report", ":material/slideshow:"),
 }
+# They show the newest run or study where none was chosen: an address without it would be left behind in the history.
+_CHOOSING = ("runs", "studies")
 
 
 def _render(name: str) -> None:
@@ -48,7 +50,8 @@ _name = _open_page.url_path or "pair"
 session.restore_choice(_name)
 # Twice: what was chosen before the run stands in the address while the page is still being drawn, and what the page
 # itself changes at the end. The second does nothing where nothing has changed.
-session.write_address()
+if _name not in _CHOOSING:
+    session.write_address()
 _open_page.run()
 if not session.is_presenting(_name):
     show_sidebar()

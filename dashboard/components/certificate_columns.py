@@ -12,7 +12,7 @@ _HELP = {
     FIRST: "Probability that the embedding-tuned model gives its most likely token",
     SECOND: "Probability that it gives the second most likely token",
     MARGIN: "First choice minus second choice",
-    BOUND: "Twice the sum of D over the changed tokens left behind; certified is what has a margin above it",
+    BOUND: "Twice the sum of D over the changed tokens left behind; the KS bound certifies what has a margin above it",
 }
 
 

@@ -78,6 +78,11 @@ def show_outputs(groups: Sequence[RunGroup], records: dict[str, RunRecord]) -> N
     _show_rows(rows)
 
 
+def _write_lines(text: str) -> str:
+    """A text in one piece, its line breaks as signs: scores may count the first line alone."""
+    return " ⏎ ".join(escape_markdown(line) for line in text.splitlines())
+
+
 def _show_rows(rows: list[dict[str, str]]) -> None:
     search, page = st.columns([4, 1], vertical_alignment="bottom")
     wanted = search.text_input("Search in sources, references and outputs", key="outputs_search", type="search")
@@ -93,14 +98,13 @@ def _show_rows(rows: list[dict[str, str]]) -> None:
     lines = sum(-(-max(len(text) for text in row.values()) * len(row) // 105) for row in shown)
     with st.container(key="outputs_table"):
         st.table(
-            pd.DataFrame(
-                [{escape_markdown(name): escape_markdown(text) for name, text in row.items()} for row in shown]
-            ),
+            pd.DataFrame([{escape_markdown(name): _write_lines(text) for name, text in row.items()} for row in shown]),
             hide_index=True,
             height=_MOST_HEIGHT if lines > _MOST_LINES else "content",
             alt="Source, reference and the runs' outputs",
         )
-    st.caption(f"{format_noun(len(found), 'sentence')} of {len(rows):,}")
+    breaks = "; ⏎ is a line break" if any("\n" in text for row in shown for text in row.values()) else ""
+    st.caption(f"{format_noun(len(found), 'sentence')} of {len(rows):,}{breaks}")
     st.download_button(
         "Outputs as CSV",
         data=lambda: build_csv(pd.DataFrame(found)),

@@ -14,8 +14,8 @@ from dashboard.wording import CERTIFIED_KINDS, format_number
 if TYPE_CHECKING:
     from kslottery_core.certification import Certification, Tally, TicketPoint
 
-_ORANGE, _SKY, _PURPLE, _BROWN = SERIES
-_LEVEL_COLOURS = (_SKY, _ORANGE, _PURPLE)
+_ORANGE, _SKY, _BROWN = SERIES
+_LEVEL_COLOURS = (_SKY, _ORANGE, _BROWN)
 _LEVEL_SYMBOLS = ("circle", "square", "diamond", "triangle-up")
 _LOG_TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _ODDS_TICKS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.5, 0.8, 0.9, 0.95, 0.99, 0.999)
@@ -197,7 +197,7 @@ def certificate_curve_figure(summary: CertificateCurve, *, log_axis: bool = True
 
 _LOOKS: dict[str, dict[str, object]] = {
     "agreement": {"color": _BROWN, "width": 2.5, "dash": "dash"},
-    "certified accuracy": {"color": _PURPLE, "width": 2, "dash": "dot"},
+    "certified accuracy": {"color": _ORANGE, "width": 2, "dash": "dot"},
     "reference": {"color": NEUTRAL, "width": 2, "dash": "longdashdot"},
     "partial": {"color": NEUTRAL, "width": 2, "dash": "dashdot"},
 }

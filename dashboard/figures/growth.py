@@ -13,6 +13,7 @@ from dashboard.figures.series import name_places
 
 _DASHES = ("solid", "dot", "dashdot", "longdash", "longdashdot")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x")
+_ROUNDS = ("", "-open", "-dot", "-open-dot")  # rounds through the colours, told apart by the symbol
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def growth_figure(summary: GrowthLines, *, log_steps: bool = False) -> go.Figure
                 marker={
                     "size": 8,
                     "symbol": _SYMBOLS[place % len(_SYMBOLS) if summary.has_steps else 0]
-                    + "-open" * (number // len(SERIES) % 2),  # the second round through the colours
+                    + _ROUNDS[number // len(SERIES) % len(_ROUNDS)],
                 },
                 name=escape_text(token),
                 legendgroup=f"token {number}",

@@ -10,7 +10,7 @@ AFTER = "#D55E00"
 WINNER = "#009E73"
 NEUTRAL = "#8A8F98"
 MARK = "#CC79A7"
-SERIES = ("#E69F00", "#56B4E9", "#CC79A7", "#9A6324")
+SERIES = ("#E69F00", "#56B4E9", "#9A6324")
 """For things side by side that are neither before, after nor winners: none of these means anything by itself.
 
 Brown stands for Okabe and Ito's yellow, which nobody sees on a white ground.
@@ -31,7 +31,7 @@ def escape_text(text: str) -> str:
 
 
 def choose_series_line(place: int) -> dict[str, Any]:
-    """Colour and dash of the line at a place, 0 and up: sixteen are told apart."""
+    """Colour and dash of the line at a place, 0 and up: twelve are told apart."""
     return {"color": SERIES[place % len(SERIES)], "dash": SERIES_DASHES[place // len(SERIES) % len(SERIES_DASHES)]}
 
 

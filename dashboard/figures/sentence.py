@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dashboard.figures.palette import AFTER, BEFORE, WINNER
+from dashboard.figures.palette import MARK, SERIES, WINNER
 from dashboard.wording import NOT_DEFINED, ROLE_NAMES, format_number
 
 if TYPE_CHECKING:
@@ -185,27 +185,28 @@ def describe_prediction(shown: ShownPrediction) -> str:
     )
 
 
+_ORANGE, _SKY, _ = SERIES  # as margins and bounds have them in their picture
 _STYLE = f"""<style>
 .ksc {{ font-size: 0.95rem; line-height: 1.9; }}
 .ksc-legend {{ display: flex; flex-wrap: wrap; gap: 0.3rem 1.4rem; margin-bottom: 0.6rem; font-size: 0.85rem; }}
 .ksc-prompt {{ margin: 0 0 0.8rem 0; overflow-wrap: anywhere; }}
 .ksc-token {{ padding: 0 0.12em 0.05em; margin-right: 0.1em; white-space: pre-wrap; }}
 .ksc-ticket {{ background: rgba(0, 158, 115, 0.22); border-bottom: 3px solid {WINNER}; }}
-.ksc-left_behind {{ background: rgba(230, 159, 0, 0.2); border-bottom: 3px dashed #E69F00; }}
+.ksc-left_behind {{ background: rgba(230, 159, 0, 0.2); border-bottom: 3px dashed {_ORANGE}; }}
 .ksc-unchanged {{ border-bottom: 3px dotted rgba(138, 143, 152, 0.6); }}
 .ksc-cells {{ display: flex; flex-wrap: wrap; gap: 0.5rem 0.45rem; }}
 .ksc-cell {{ display: inline-flex; flex-direction: column; align-items: flex-start; min-width: 6.2rem; max-width: 14rem;
   padding: 0.15rem 0.4rem 0.25rem; border: 1px solid rgba(138, 143, 152, 0.45); border-radius: 0.4rem;
   overflow-wrap: anywhere; }}
-.ksc-is-violation {{ border: 3px double {AFTER}; }}
-.ksc-is-certified {{ border: 2px solid {BEFORE}; }}
+.ksc-is-violation {{ border: 3px double {MARK}; }}
+.ksc-is-certified {{ border: 2px solid {_SKY}; }}
 .ksc-track {{ position: relative; display: block; width: 100%; height: 0.55rem; margin-top: 0.3rem;
   background: rgba(138, 143, 152, 0.28); }}
-.ksc-margin {{ position: absolute; left: 0; top: 0; height: 100%; background: {BEFORE}; }}
+.ksc-margin {{ position: absolute; left: 0; top: 0; height: 100%; background: {_SKY}; }}
 .ksc-is-open .ksc-margin {{ background:
   repeating-linear-gradient(135deg, #8A8F98 0 4px, rgba(138, 143, 152, 0.5) 4px 7px); }}
 .ksc-bound {{ position: absolute; top: -0.2rem; height: 0.95rem; margin-left: -2px;
-  border-left: 3px solid {AFTER}; }}
+  border-left: 3px solid {_ORANGE}; }}
 .ksc-numbers {{ font-size: 0.78rem; line-height: 1.5; white-space: nowrap; font-variant-numeric: tabular-nums; }}
 .ksc-other {{ font-size: 0.78rem; line-height: 1.4; opacity: 0.85; }}
 .ksc-differs {{ font-weight: 600; opacity: 1; }}

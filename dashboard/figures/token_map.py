@@ -18,7 +18,7 @@ _COLUMNS, _LINES = 96, 56
 _WHOLE = ("frequency", "rank", "token_id")
 _LEAST_TICKS = 3
 _MOST_NAMES, _MOST_SHARED, _LONGEST_NAME = 12, 3, 14
-_NAME_ROOM = (0.14, 0.06)  # what a name takes of the picture's width and height
+_SIGN_WIDTH, _LINE_HEIGHT = 0.013, 0.06  # about what a sign takes of the picture's width, and a name of its height
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,8 @@ class TokenMapSummary:
     (m, n) int64 counts the tokens that are not drawn as points between `y_edges` (m + 1,) and `x_edges` (n + 1,);
     `unplaced` tokens have no value to be placed by, `unplaced_winners` of them winners. `winner_count` tokens win;
     `winner_values` (w, 2) are the values of those drawn as points, `winner_places` (w, 2) their places, and
-    `winner_names` (w,) what is written beside them: nothing where another name stands in the way.
+    `winner_names` (w,) what is written beside them, each at its one of `name_positions` (w,): nothing where another
+    name stands in the way.
     """
 
     x: str
@@ -48,6 +49,7 @@ class TokenMapSummary:
     winner_values: np.ndarray
     winner_places: np.ndarray
     winner_names: tuple[str, ...]
+    name_positions: tuple[str, ...]
 
 
 def summarise_token_map(
@@ -78,6 +80,7 @@ def summarise_token_map(
     density, _, _ = np.histogram2d(y_values[shaded], x_places[shaded], bins=(y_edges, x_edges))
     labels = tuple(str(label) for label in table["token"].to_numpy()[wins])
     places = np.stack([x_places[wins], y_values[wins]], axis=1)
+    names, positions = _choose_names(places, labels, x_edges, y_edges)
     return TokenMapSummary(
         x=across,
         y=y,
@@ -94,27 +97,39 @@ def summarise_token_map(
         winner_labels=labels,
         winner_values=np.stack([x_values[wins], y_values[wins]], axis=1),
         winner_places=places,
-        winner_names=_choose_names(places, labels, (x_edges[-1] - x_edges[0], y_edges[-1] - y_edges[0])),
+        winner_names=names,
+        name_positions=positions,
     )
 
 
-def _choose_names(places: np.ndarray, labels: tuple[str, ...], spans: tuple[float, float]) -> tuple[str, ...]:
-    """Names for the first of the points, as far as they do not overlap; points on one spot share one."""
+def _choose_names(
+    places: np.ndarray, labels: tuple[str, ...], x_edges: np.ndarray, y_edges: np.ndarray
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names for the first of the points, as far as they do not overlap, and where each stands; one spot shares one."""
     sharing: dict[tuple[float, ...], list[int]] = {}
     for place, key in enumerate(map(tuple, places.tolist())):
         sharing.setdefault(key, []).append(place)
-    names, taken = [""] * len(labels), []
+    names, positions = [""] * len(labels), ["top center"] * len(labels)
+    taken: list[tuple[float, float, float]] = []
     for (x, y), members in sharing.items():
         if len(taken) == _MOST_NAMES:
             break
-        at = (x / spans[0], y / spans[1])
-        if any(abs(at[0] - a) < _NAME_ROOM[0] and abs(at[1] - b) < _NAME_ROOM[1] for a, b in taken):
-            continue
-        taken.append(at)
-        first = ", ".join(shorten(labels[place], _LONGEST_NAME) for place in members[:_MOST_SHARED])
+        name = ", ".join(shorten(labels[place], _LONGEST_NAME) for place in members[:_MOST_SHARED])
         rest = len(members) - _MOST_SHARED
-        names[members[0]] = f"{first} and {rest:,} more" if rest > 0 else first
-    return tuple(names)
+        name += f" and {rest:,} more" if rest > 0 else ""
+        at, up = (float((value - edges[0]) / (edges[-1] - edges[0])) for value, edges in ((x, x_edges), (y, y_edges)))
+        width = len(name) * _SIGN_WIDTH
+        # Away from an edge that it would run over.
+        position, start = "top center", at - width / 2
+        if start < 0:
+            position, start = "top right", at
+        elif start + width > 1:
+            position, start = "top left", at - width
+        if any(start < end and begin < start + width and abs(up - line) < _LINE_HEIGHT for begin, end, line in taken):
+            continue
+        taken.append((start, start + width, up))
+        names[members[0]], positions[members[0]] = name, position
+    return tuple(names), tuple(positions)
 
 
 def _read_values(table: pd.DataFrame, name: str, counts: np.ndarray | None) -> np.ndarray:
@@ -176,7 +191,7 @@ def token_map_figure(summary: TokenMapSummary) -> go.Figure:
         mode="markers+text",
         marker={"color": WINNER, "size": 8, "line": {"width": 1, "color": "white"}},
         text=[escape_text(name) for name in summary.winner_names],
-        textposition="top center",
+        textposition=list(summary.name_positions),
         cliponaxis=False,
         name=_name_winners(summary),
         showlegend=True,

@@ -157,8 +157,8 @@ def forget_certificate(path: Path) -> None:
         raise KSLotteryError(f"{path}: the certificate cannot be removed ({problem}).") from None
 
 
-def list_kept_certificates() -> tuple[KeptCertificate, ...]:
-    """The newest certificates that are kept, newest first."""
+def list_kept_certificates(most: int | None = _MOST_LISTED) -> tuple[KeptCertificate, ...]:
+    """The newest certificates that are kept, newest first; all of them where `most` is None."""
     found = []
     for path in get_certificate_folder().glob("*.json"):
         try:
@@ -166,11 +166,11 @@ def list_kept_certificates() -> tuple[KeptCertificate, ...]:
         except OSError:
             continue
         found.append((stat.st_mtime, path, stat.st_size))
-    newest = sorted(found, reverse=True)[:_MOST_LISTED]
+    newest = sorted(found, reverse=True)[:most]
     return tuple(_read_head(str(path), (changed, size)) for changed, path, size in newest)
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
+@st.cache_resource(max_entries=1024, show_spinner=False)
 def _read_head(path: str, signature: tuple[float, int]) -> KeptCertificate:
     """What was certified, from the file's first lines alone: the sentences that follow may be many megabytes."""
     try:

@@ -40,7 +40,8 @@ class Picture:
 class Table:
     """Rows with readable column names; `empty` stands where a cell has no value. `signature` as for a picture.
 
-    `decimals` are the digits after the point of a column's numbers; others get four significant digits.
+    `decimals` are the digits after the point of a column's numbers; others get four significant digits. Texts of a
+    column in `lengths` are shown up to so many signs; the file with the rows holds them whole.
     """
 
     dataframe: pd.DataFrame
@@ -48,6 +49,7 @@ class Table:
     signature: str | None = None
     empty: str = NOT_MEASURED
     decimals: Mapping[str, int] = field(default_factory=dict)
+    lengths: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,13 +12,14 @@ from dashboard.figures.certificate import (
 )
 from dashboard.loaders.certificates import KeptCertificate, list_kept_certificates, load_kept_certificate
 from dashboard.reports.block import Block, Picture, Table
-from dashboard.reports.context import ReportContext, shorten_digest
+from dashboard.reports.context import NO_PAIR, ReportContext, shorten_digest
 from dashboard.reports.finding_tables import build_tally_table
 from dashboard.session.rule import describe_rule
 from dashboard.wording import CERTIFIED_KINDS, format_moment, format_noun, format_share
 from kslottery_core.errors import KSLotteryError
 
 if TYPE_CHECKING:
+    from dashboard.loaders import Comparison
     from kslottery_core.certification import Certification
 
 CERTIFICATE_TITLE = "What is certified"
@@ -27,21 +28,22 @@ _NO_PROOF = " For a transformer the KS bound is an assumption, no proof."
 
 def build_certificate_block(context: ReportContext) -> Block:
     """The newest certificate of the open pair, of the present ticket where there is one; without a pair, of any."""
+    if context.comparison is None and context.pair is not None:
+        return Block(CERTIFICATE_TITLE, problem=NO_PAIR)
     kept, others = _choose(context)
     if kept is None:
-        problem = "There is no certificate yet; make one on the Certificates page."
-        if others:
-            problem = (
-                f"There is no certificate of this pair ({format_noun(others, 'certificate')} of other pairs); make one "
-                "on the Certificates page."
-            )
-        return Block(CERTIFICATE_TITLE, problem=problem)
+        return Block(CERTIFICATE_TITLE, problem=_describe_none(others))
     try:
         certification = load_kept_certificate(kept.path)
     except KSLotteryError as problem:
         return Block(CERTIFICATE_TITLE, problem=str(problem))
     if certification is None:
         return Block(CERTIFICATE_TITLE, problem="The certificate is gone; make it anew on the Certificates page.")
+    if context.comparison is not None and _get_pair(context.comparison) != (
+        certification.before.embedding,
+        certification.after.embedding,
+    ):
+        return Block(CERTIFICATE_TITLE, problem=_describe_none(others + 1))
     kind, log_axis = context.choice.certificate.kind, context.choice.certificate.log_axis
     curve, noun = summarise_certificates(certification, kind), CERTIFIED_KINDS[kind].lower()
     caption = f"Shares of all {noun} at every α."
@@ -70,16 +72,28 @@ def build_certificate_block(context: ReportContext) -> Block:
 
 def _choose(context: ReportContext) -> tuple[KeptCertificate | None, int]:
     """The certificate to show, and how many there are of other pairs."""
-    kept = list_kept_certificates()
+    kept = list_kept_certificates(most=None)
     if context.comparison is None:
         return (kept[0] if kept else None), 0
-    result = context.comparison.result
-    pair = (result.fingerprint_before, result.fingerprint_after)
+    pair = _get_pair(context.comparison)
     ours = [found for found in kept if found.before is not None and (found.before, found.after) == pair]
     same = [found for found in ours if _is_of_present_ticket(context, found)]
-    # Whose a damaged file is cannot be told; where it is all there is, what is wrong with it is.
+    # Whose a damaged file is cannot be told before it is read; where it is all there is, what is wrong with it is told.
     damaged = [found for found in kept if found.before is None]
     return next(iter([*same, *ours, *damaged]), None), len(kept) - len(ours) - len(damaged)
+
+
+def _get_pair(comparison: Comparison) -> tuple[str | None, str | None]:
+    return comparison.result.fingerprint_before, comparison.result.fingerprint_after
+
+
+def _describe_none(others: int) -> str:
+    if not others:
+        return "There is no certificate yet; make one on the Certificates page."
+    return (
+        f"There is no certificate of this pair ({format_noun(others, 'certificate')} of other pairs); make one on the "
+        "Certificates page."
+    )
 
 
 def _is_of_present_ticket(context: ReportContext, kept: KeptCertificate) -> bool:

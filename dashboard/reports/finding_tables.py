@@ -127,7 +127,9 @@ def build_tally_table(certification: Certification, kind: str) -> pd.DataFrame:
             found = tally.get_level(level.name)
             row[f"Certified, {level.title}"] = found.certified
             row[f"Violations, {level.title}"] = found.violations
+        last = certification.levels[-1]
         row |= {
+            f"Certified and correct, {last.title}": tally.get_level(last.name).correct,
             "Agreeing": tally.agreed,
             "Correct, tuned model": tally.reference_correct,
             "Correct, partial model": tally.partial_correct,

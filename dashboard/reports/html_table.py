@@ -54,7 +54,7 @@ def format_cell(table: Table, value: Any, column: str) -> str:
         if column in table.decimals:
             return format_decimal(number, table.decimals[column])
         return f"{number:,.0f}" if abs(number) >= 10**_DIGITS else format_number(number, _DIGITS)
-    return str(value)
+    return str(value)[: table.lengths.get(column)]
 
 
 def format_decimal(value: float, digits: int) -> str:

@@ -64,7 +64,7 @@ def build_pair_block(context: ReportContext) -> Block:
                 "Rows": side.shape[0],
                 "Coordinates a row": side.shape[1],
                 "Stored as": side.dtype,
-                "Fingerprint, first 12 digits": (fingerprint or "none")[:12],
+                "Fingerprint": fingerprint or "none",
             }
             for name, side, fingerprint in (
                 ("Before", pair.before, result.fingerprint_before),
@@ -83,7 +83,7 @@ def build_pair_block(context: ReportContext) -> Block:
             "nothing.",
             *(_shorten_sources(note, comparison) for note in (*pair.notes, *result.notes)),
         ),
-        tables=(Table(sides, "Both sides of the comparison"),),
+        tables=(Table(sides, "Both sides of the comparison", lengths={"Fingerprint": 12}),),
         signature=sign_pair(comparison),
     )
 

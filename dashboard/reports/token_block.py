@@ -47,11 +47,13 @@ def build_map_block(context: ReportContext) -> Block:
     caption = (
         f"{format_noun(summary.drawn, 'token')} drawn; across: {MAP_AXIS_NAMES[summary.x]}, "
         f"up: {MAP_AXIS_NAMES[summary.y]}. The stronger the shade, the more tokens; winners "
-        "are points and not in the shade."
+        "that are points are not in the shade."
     )
     points, placed = len(summary.winner_ids), summary.winner_count - summary.unplaced_winners
     if points < placed:
-        caption += f" Of {placed:,} winners only the {points:,} of largest D are drawn as points."
+        caption += (
+            f" Of {placed:,} winners only the {points:,} of largest D are drawn as points, the others are in the shade."
+        )
     if summary.unplaced:
         caption += (
             f" {format_noun(summary.unplaced, 'token')}, {format_noun(summary.unplaced_winners, 'winner')} among them, "

@@ -128,7 +128,10 @@ def test_two_winners_on_one_spot_are_both_named_on_the_map_and_under_the_pointer
         canvas.press("ArrowRight")
     said = token_map.get_by_role("status")
     said.filter(has_text="Winner 3 of").wait_for()
-    assert f"{tokens['label'][second]}, {tokens['label'][first]}, 2 tokens on this spot" in said.inner_text()
+    assert (
+        f"{tokens['label'][second]}, {tokens['label'][first]}, 2 winners or picked tokens on this spot"
+        in said.inner_text()
+    )
 
 
 def test_a_spot_names_up_to_three_tokens_and_of_more_how_many(page):

@@ -6,7 +6,7 @@ import pytest
 from dashboard.components import study_grid
 from dashboard.figures import loss_curve_figure, score_bar_figure, summarise_loss, summarise_scores
 from dashboard.figures.growth import growth_figure, summarise_growth
-from dashboard.figures.palette import AFTER, BEFORE, NEUTRAL, SERIES, WINNER, choose_series_line
+from dashboard.figures.palette import AFTER, BEFORE, MARK, NEUTRAL, SERIES, WINNER, choose_series_line
 from dashboard.figures.token_overlay import (
     MOST_OVERLAID,
     OverlaidToken,
@@ -15,7 +15,7 @@ from dashboard.figures.token_overlay import (
 )
 from kslottery_core.progress import ProgressEvent
 
-FIXED = {BEFORE, AFTER, WINNER, NEUTRAL}
+FIXED = {BEFORE, AFTER, WINNER, NEUTRAL, MARK}
 LIGHT, DARK = "#FFFFFF", "#0E1117"  # Streamlit's grounds
 
 
@@ -56,15 +56,17 @@ def test_a_series_colour_is_seen_on_both_grounds(colour):
         assert (high + 0.05) / (low + 0.05) > 2
 
 
-def test_sixteen_lines_of_a_series_are_told_apart():
-    assert len({tuple(choose_series_line(place).items()) for place in range(16)}) == 16
+def test_twelve_lines_of_a_series_are_told_apart():
+    assert len({tuple(choose_series_line(place).items()) for place in range(12)}) == 12
 
 
 def test_growing_tokens_are_told_apart_without_a_colour_with_a_meaning():
-    lines = summarise_growth(["a", "b"], [1, 2], ["", ""], [str(n) for n in range(8)], np.full((2, 8), 0.5), [None] * 2)
+    lines = summarise_growth(
+        ["a", "b"], [1, 2], ["", ""], [str(n) for n in range(12)], np.full((2, 12), 0.5), [None] * 2
+    )
     figure = growth_figure(lines)
     assert not read_colours(figure) & FIXED
-    assert len({(trace.line.color, trace.marker.symbol) for trace in figure.data}) == 8
+    assert len({(trace.line.color, trace.marker.symbol) for trace in figure.data}) == 12
 
 
 def test_ways_of_tuning_and_losses_are_not_drawn_as_before():

@@ -9,6 +9,7 @@ from dashboard.loaders.scan import plan_scan
 from dashboard.loaders.series import expand_sources, load_kept_series, load_series
 from dashboard.reports.block import Block, Picture, sign_block
 from dashboard.reports.context import ReportContext
+from dashboard.reports.html_table import render_table
 from dashboard.reports.registry import BLOCKS, find_block
 from dashboard.reports.report import build_report
 from dashboard.reports.slides import build_slides, enlarge_figure, trim_table
@@ -72,8 +73,10 @@ def test_the_pair_block_of_the_demo_says_what_was_compared(make_context):
     assert block.paragraphs[0] == "2,048 tokens compared, 128 coordinates a row; 720 rows changed (35.2 %)."
     assert block.paragraphs[1].startswith("The largest D is 0.3047, of token Translate (354).")
     (table,) = block.tables
-    digits = [ticket.fingerprint_before[:12], ticket.fingerprint_after[:12]]
-    assert read_table(table, "Fingerprint, first 12 digits") == digits
+    fingerprints = [ticket.fingerprint_before, ticket.fingerprint_after]
+    assert read_table(table, "Fingerprint") == fingerprints
+    shown = render_table(table, caption="", most_rows=2)
+    assert all(f">{digest[:12]}<" in shown and digest not in shown for digest in fingerprints)
     assert (
         block.signature
         == f"before fingerprint {ticket.fingerprint_before[:12]}, after fingerprint {ticket.fingerprint_after[:12]}"
@@ -160,7 +163,7 @@ def test_the_map_draws_no_more_points_than_a_file_can_take(make_context, monkeyp
     monkeypatch.setattr("dashboard.reports.token_block._MOST_POINTS", 2)
     (picture,) = build("map", make_context()).pictures
     assert [label for label, *_ in picture.figure.data[1].customdata] == ["Translate", "English"]
-    assert "Of 4 winners only the 2 of largest D are drawn as points." in picture.caption
+    assert "Of 4 winners only the 2 of largest D are drawn as points, the others are in the shade." in picture.caption
     assert picture.figure.data[1].name == "2 of 4 winners drawn"
 
 

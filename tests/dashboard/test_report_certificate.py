@@ -79,6 +79,29 @@ def test_the_certificate_of_another_pair_is_not_shown(certification, keep):
     assert not block.pictures
 
 
+def test_a_certificate_whose_file_was_rewritten_is_still_known_by_its_fingerprints(certification, keep):
+    path = keep(certification, "one.json")
+    path.write_text(json.dumps(json.loads(path.read_text())))
+    assert build().problem is None
+    assert "(1 certificate of other pairs)" in build(PairChoice(DEMO_PAIR.after, DEMO_PAIR.before)).problem
+
+
+def test_a_pair_that_cannot_be_opened_has_no_certificate(certification, keep):
+    keep(certification, "one.json")
+    choice = Choice(PairChoice("/gone/before", "/gone/after"))
+    block = build_certificate_block(ReportContext(choice, None, None, MOMENT, lambda wanted: False))
+    assert block.problem == "No pair is open; choose one on the Pair page."
+
+
+def test_a_certificate_is_found_among_many_of_other_pairs(certification, keep):
+    keep(certification, "ours.json")
+    before = replace(certification.before, embedding="other")
+    for number in range(25):
+        keep(replace(certification, before=before), f"other-{number}.json")
+    assert "4 tokens at α = 0.05" in build().signature
+    assert "(25 certificates" not in (build().problem or "")
+
+
 def test_a_certificate_of_another_ticket_says_so(certification, keep):
     keep(certification, "one.json")
     words = " ".join(build(alpha=AlphaChoice(0.5)).paragraphs)
@@ -109,7 +132,8 @@ def test_crosses_are_spoken_of_only_where_there_are_some(certification, keep):
 def test_the_table_fits_a_sheet_and_counts_one_kind(certification, keep):
     keep(certification, "one.json")
     (table,) = build().tables
-    assert len(table.dataframe.columns) <= 11
+    assert len(table.dataframe.columns) <= 12
+    assert (table.dataframe["Certified and correct, KS bound"] <= table.dataframe["Certified, KS bound"]).all()
     row = table.dataframe[table.dataframe["α"] == 0.05].iloc[0]
     assert row["All"] == certification.chosen.predictions.total
     assert row["Agreeing"] == certification.chosen.predictions.agreed

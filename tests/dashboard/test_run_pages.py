@@ -462,6 +462,14 @@ def test_the_outputs_can_be_searched(open_app, save_run, make_score):
     assert "No sentence holds" in app.info[0].value
 
 
+def test_line_breaks_of_outputs_are_seen(open_app, save_run, make_score):
+    line = {"source": "a cat", "reference": "un gat", "text": "un gat\nel gat *", "stopped": True, "tokens": 5}
+    save_run("r1", scores=[make_score()], outputs=[line])
+    app = open_app("compare")
+    assert app.table[0].value.iloc[0].tolist()[2] == r"un gat ⏎ el gat \*"
+    assert "1 sentence of 1; ⏎ is a line break" in [caption.value for caption in app.caption]
+
+
 @pytest.mark.parametrize(("words", "height"), [(60, "content"), (4000, 720)])
 def test_an_output_is_shown_whole_however_long_it_is(open_app, save_run, make_score, monkeypatch, words, height):
     from dashboard.components import output_table

@@ -69,6 +69,18 @@ def test_a_page_opened_without_an_address_gets_its_own_before_it_is_drawn(open_a
     assert len(sent) == 1
 
 
+def test_the_runs_page_leaves_one_entry_though_it_chooses_the_newest_run_itself(open_app, go_to, addresses, save_run):
+    _, sent = addresses
+    save_run("r1")
+    app = open_app("alpha", alpha="0.2")
+    for name in list(app.query_params):
+        del app.query_params[name]
+    sent.clear()
+    go_to(app, "runs")
+    assert app.query_params["run"] == "r1"
+    assert len(sent) == 1
+
+
 def test_what_a_page_changes_itself_is_in_the_address_afterwards(open_app):
     app = open_app("tokens", tokens="3,9999")
     assert "9999 is not in this pair" in app.warning[0].value.replace(",", "")

@@ -231,11 +231,23 @@ def test_names_of_winners_do_not_lie_on_each_other():
     table = make_table(winner=True, statistic=[0.5, 0.5, 0.5, 0.49, 0.1], token=["a", "b" * 40, "c", "d", "<i>"])
     summary = summarise_token_map(table, np.array([10, 1000, 10, 1000, 10]), log_x=False)
     assert summary.winner_names == ("a", "b" * 13 + "…, c", "", "", "<i>"), "d lies close below a"
+    assert summary.name_positions[1] == summary.name_positions[4] == "top right", "away from the left edge"
     figure = token_map_figure(summary)
     assert figure.data[1].text[-1] == "&lt;i&gt;"
     many = make_table(winner=True, statistic=0.5, token=list("abcde"))
     names = summarise_token_map(many, np.full(5, 10)).winner_names
     assert names == ("a, b, c and 2 more", "", "", "", "")
+
+
+def test_a_long_name_needs_more_room_than_a_short_one():
+    def name(*tokens):
+        table = make_table(winner=[True, True, True, False, False], statistic=[0.5, 0.5, 0.5, 0, 0])
+        table["token"] = [*tokens, "x", "y"]
+        x = pd.Series([40.0, 50.0, 65.0, 0.0, 100.0])
+        return summarise_token_map(table.assign(l2_shift=x), x="l2_shift", log_x=False).winner_names[:3]
+
+    assert name("aaa", "bbb", "ccc") == ("aaa", "bbb", "ccc")
+    assert name("aaa", "bbbbbbbbbbbbbb", "ccc") == ("aaa", "", "ccc")
 
 
 def test_a_label_that_looks_like_markup_is_shown_as_it_is():

@@ -16,7 +16,7 @@ function buildGrid(state) {
   return { columns, lines, starts, rows };
 }
 
-// The nearest token within reach, of equally near ones that of the largest D, and how many others lie under it.
+// The nearest token within reach, of equally near ones that of the largest D, and which others lie under it.
 function findNearest(state, x, y) {
   state.grid ??= buildGrid(state);
   const { columns, lines, starts, rows } = state.grid;

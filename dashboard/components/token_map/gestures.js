@@ -123,7 +123,7 @@ function walkWinners(map, key) {
   let next = key === "End" ? lit.count - 1 : 0;
   if (key in STEPS && present >= 0) next = Math.max(0, Math.min(lit.count - 1, present + STEPS[key]));
   const row = lit.rows[next];
-  map.show({ row, others: listNamedOnSpot(state, row).filter((other) => other !== row) });
+  map.show({ row, others: listNamedOnSpot(state, row).filter((other) => other !== row), named: true });
   const lines = [...map.parts.tip.querySelectorAll("span")].map((line) => line.textContent);
   map.announce(`Winner ${formatWhole(next + 1)} of ${formatWhole(lit.count)} in view: `
     + `${map.parts.tip.querySelector("strong").textContent}, ${lines.join(", ")}.`);

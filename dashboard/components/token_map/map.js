@@ -202,8 +202,10 @@ class TokenMap {
   show(found) {
     const { state, parts } = this;
     const row = found ? found.row : -1;
-    if (row === state.focusRow && !parts.tip.hidden === Boolean(found)) return;
+    const named = Boolean(found?.named);
+    if (row === state.focusRow && !parts.tip.hidden === Boolean(found) && named === this.named) return;
     state.focusRow = row;
+    this.named = named;
     if (found) fillTip(parts, state, found);
     else parts.tip.hidden = true;
     this.drawOverlay();
@@ -283,7 +285,7 @@ function chooseLabels(state) {
     for (const other of here) named.add(other);
     const text = nameTokens(state, here, LONGEST_LABEL);
     const width = 8 + 7.5 * text.length;
-    const end = state.px[row] > state.size.width - Math.max(120, 9 + width);
+    const end = state.px[row] > state.size.width / 2 && state.px[row] > state.size.width - Math.max(120, 9 + width);
     const x = MARGIN.left + state.px[row] + (end ? -9 : 9);
     const y = Math.max(MARGIN.top + 12, MARGIN.top + state.py[row] + 4);
     const left = end ? x - width : x;

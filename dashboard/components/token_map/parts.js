@@ -77,7 +77,7 @@ function fillLegend(parts, state) {
   parts.legend.replaceChildren(...entries);
 }
 
-function fillTip(parts, state, { row, others }) {
+function fillTip(parts, state, { row, others, named }) {
   const { tokens, axes } = state;
   const count = tokens.values.count[row];
   const lines = [
@@ -91,7 +91,9 @@ function fillTip(parts, state, { row, others }) {
     }
   }
   if (others.length) {
-    lines.unshift(`${formatWhole(others.length + 1)} tokens on this spot; the numbers of ${tokens.labels[row]}:`);
+    // By keyboard only what a label names is counted: what else lies there is told by the pointer.
+    const kind = named ? "winners or picked tokens" : "tokens";
+    lines.unshift(`${formatWhole(others.length + 1)} ${kind} on this spot; the numbers of ${tokens.labels[row]}:`);
   }
   parts.tip.replaceChildren(make("strong", {}, nameTokens(state, [row, ...others])), ...lines.map((line) => make("span", {}, line)));
   parts.tip.hidden = false;
