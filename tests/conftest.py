@@ -22,6 +22,15 @@ CORPUS = [
     "Translate the following sentence from English to Catalan.\nEnglish: the cat\nCatalan:",
 ]
 
+UNCOUNTED = ("browser", "dashboard")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What the pages run of the core is no test of the core; counting its lines there would double their time."""
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).parts[0] in UNCOUNTED:
+            item.add_marker(pytest.mark.no_cover)
+
 
 @pytest.fixture(scope="session")
 def tiny_tokenizer() -> Any:
