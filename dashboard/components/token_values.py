@@ -22,7 +22,7 @@ def show_token_values(comparison: Comparison, token_id: int) -> None:
     numbers = (
         ("D", format_statistic(gap.statistic), f"{gap.count:,} of {gap.width:,} coordinates"),
         ("p-value", format_number(float(result.p_values[token_id])), "Exact, but not calibrated: the rows are paired"),
-        ("L2 shift", format_number(float(result.l2_shift[token_id])), "Distance between the rows"),
+        ("L2 shift", format_number(float(result.l2_shift[token_id]), 4), "Distance between the rows"),
         ("Cosine", _write_defined(float(result.cosine[token_id])), "Of the angle between the rows"),
         ("Mean shift", format_number(float(result.mean_shift[token_id])), "Mean after minus mean before"),
         (

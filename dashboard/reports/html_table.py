@@ -14,6 +14,7 @@ from dashboard.reports.block import Table
 from dashboard.wording import format_number
 
 _DIGITS = 4
+_FEWER_DIGITS = {"p": 3}  # as the tables of the pages show it
 _IDENTIFIERS = ("Id", "Layer", "Step")  # whole numbers that name something are written without commas
 
 
@@ -53,7 +54,8 @@ def format_cell(table: Table, value: Any, column: str) -> str:
         number = float(value)
         if column in table.decimals:
             return format_decimal(number, table.decimals[column])
-        return f"{number:,.0f}" if abs(number) >= 10**_DIGITS else format_number(number, _DIGITS)
+        digits = _FEWER_DIGITS.get(column, _DIGITS)
+        return f"{number:,.0f}" if abs(number) >= 10**digits else format_number(number, digits)
     return str(value)[: table.lengths.get(column)]
 
 

@@ -19,7 +19,7 @@ from dashboard.loaders import Comparison, SelectedTicket
 from dashboard.reports.block import Block, Picture, Table
 from dashboard.reports.context import NO_PAIR, ReportContext, by_level, sign_pair
 from dashboard.session.rule import describe_rule, describe_ties
-from dashboard.wording import NOT_DEFINED, format_noun, format_number, format_share, name_source
+from dashboard.wording import NOT_DEFINED, ORDER_NAMES, format_noun, format_number, format_share, name_source
 from kslottery_core.ks import format_statistic
 
 PAIR_TITLE = "What was compared"
@@ -35,14 +35,7 @@ _UNCHANGED = (
     "No row differs between before and after, so no α gives a ticket; choose another after checkpoint on the Pair page."
 )
 DIGITS = {"D": 4, "Cosine": 4}
-_TOKEN_COLUMNS = {
-    "token_id": "Id",
-    "token": "Token",
-    "statistic": "D",
-    "p_value": "p",
-    "l2_shift": "L2 shift",
-    "cosine": "Cosine",
-}
+_TOKEN_COLUMNS = ["token_id", "token", "statistic", "p_value", "l2_shift", "cosine"]
 
 
 def build_pair_block(context: ReportContext) -> Block:
@@ -119,7 +112,7 @@ def build_ticket_block(context: ReportContext) -> Block:
     paragraphs.append(CAVEAT)
     table = loaders.load_token_table(comparison)
     winners = table[context.selection.winners[table["token_id"].to_numpy()]]
-    shown = winners[list(_TOKEN_COLUMNS)].rename(columns=_TOKEN_COLUMNS)
+    shown = winners[_TOKEN_COLUMNS].rename(columns=ORDER_NAMES)
     return Block(
         TICKET_TITLE,
         paragraphs=tuple(paragraphs),

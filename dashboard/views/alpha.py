@@ -16,7 +16,7 @@ from dashboard.components.run_form import OPEN_FORM
 from dashboard.components.ticket_changes import show_ticket_changes
 from dashboard.figures import summarise_ticket
 from dashboard.loaders import Comparison, SelectedTicket
-from dashboard.wording import escape_markdown, format_count, format_noun, format_share
+from dashboard.wording import ORDER_NAMES, escape_markdown, format_count, format_noun, format_share
 from kslottery_core.ks import format_statistic
 
 
@@ -102,17 +102,7 @@ def _show_ticket(comparison: Comparison, selection: SelectedTicket) -> None:
     table = table[selection.winners[table["token_id"].to_numpy()]]
     shown = table[["token_id", "token", "statistic", "p_value", "l2_shift", "cosine", "mean_shift"]]
     st.dataframe(
-        shown.rename(
-            columns={
-                "token_id": "Id",
-                "token": "Token",
-                "statistic": "D",
-                "p_value": "p",
-                "l2_shift": "L2 shift",
-                "cosine": "Cosine",
-                "mean_shift": "Mean shift",
-            }
-        ),
+        shown.rename(columns=ORDER_NAMES),
         hide_index=True,
         height=min(38 + 35 * len(shown), 320),
         key="ticket_table",

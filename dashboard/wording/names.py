@@ -100,7 +100,7 @@ ORDER_NAMES = {
     "cosine": "Cosine",
     "mean_shift": "Mean shift",
 }
-"""Columns that the table of tokens can be sorted by."""
+"""Columns of a table of tokens as people read them, those that it can be sorted by."""
 
 METHOD_NAMES = {
     "base": "Base model, untouched",

@@ -7,6 +7,7 @@ are arranged.
 """
 
 import pytest
+from browser_waiting import wait_until_still
 
 from dashboard.components.study_entries import build_demo_study
 from kslottery_core.demo import DEMO_PATH
@@ -19,6 +20,7 @@ RULES = ("heading-order", "landmark-unique")
 EXCEPTIONS: dict[tuple[str, str], str] = {}
 PICKED = load_ticket(DEMO_PATH / "ticket.json").token_ids
 CERTIFYING_SECONDS = 240
+FADED_MILLISECONDS = 600  # what Streamlit fades in has its own colours then
 
 
 @pytest.fixture(scope="module", params=["light", "dark"])
@@ -49,22 +51,15 @@ def find_grave_faults(page) -> list[str]:
     return faults
 
 
-def wait_until_still(page) -> None:
-    page.wait_for_function(
-        "document.querySelector('[data-testid=\"stApp\"]')?.getAttribute('data-test-script-state') === 'notRunning'"
-    )
-    page.wait_for_timeout(600)  # what Streamlit fades in has its own colours then
-
-
 def open_page(page, server, address: str, heading: str) -> None:
     page.goto(f"{server.address}/{address}")
     page.get_by_role("heading", name=heading, exact=True).first.wait_for()
-    wait_until_still(page)
+    wait_until_still(page, FADED_MILLISECONDS)
     assert page.get_by_test_id("stException").count() == 0
 
 
 def check_page(page) -> None:
-    wait_until_still(page)
+    wait_until_still(page, FADED_MILLISECONDS)
     assert page.get_by_test_id("stException").count() == 0
     assert find_grave_faults(page) == []
 

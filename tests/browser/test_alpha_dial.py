@@ -1,9 +1,12 @@
 """The dial in a real browser: its numbers are Python's at every stop, and what it is left at holds everywhere."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browser_waiting import find_metric, wait_until_still
+from playwright.sync_api import expect
 
 from dashboard.components import alpha_dial
 from dashboard.wording import format_share
@@ -67,22 +70,10 @@ def result():
     return compute_pair_ks(open_pair(DEMO_PATH / "before", DEMO_PATH / "after"), device="cpu")
 
 
-def read_metric(page, label):
-    return page.get_by_test_id("stMetric").filter(has_text=label).get_by_test_id("stMetricValue").inner_text()
-
-
-def wait_for_metric(page, label, value):
-    metric = page.get_by_test_id("stMetric").filter(has_text=label).get_by_test_id("stMetricValue")
-    metric.filter(has_text=value).wait_for()
-    assert metric.inner_text() == value
-
-
 def wait_for_answer(page, address):
     """The address has changed since `address`, and nothing on the page is being computed."""
     page.wait_for_function("address => location.href !== address", arg=address)
-    page.wait_for_function(
-        "document.querySelector('[data-testid=\"stApp\"]')?.getAttribute('data-test-script-state') === 'notRunning'"
-    )
+    wait_until_still(page)
 
 
 def open_dial(page, server, query=""):
@@ -90,6 +81,7 @@ def open_dial(page, server, query=""):
     handle = page.get_by_role("slider")
     handle.wait_for()
     page.get_by_test_id("stMetric").first.wait_for()
+    wait_until_still(page)
     return handle
 
 
@@ -136,7 +128,7 @@ def test_every_number_of_tokens_is_a_stop_and_ties_are_told(shared_server, page,
 def test_dragging_tells_the_window_at_once_and_python_on_release(shared_server, page):
     handle = open_dial(page, shared_server)
     page.evaluate(LISTEN)
-    before, address = read_metric(page, "Tokens in the ticket"), page.url
+    before, address = find_metric(page, "Tokens in the ticket").inner_text(), page.url
     box = page.get_by_role("slider").locator(".grip").bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
@@ -147,16 +139,16 @@ def test_dragging_tells_the_window_at_once_and_python_on_release(shared_server, 
     dragged = told[-1]
     assert len({stop["size"] for stop in told}) >= 3
     assert set(dragged) == {"leastCount", "size", "label"}
-    assert (read_metric(page, "Tokens in the ticket"), page.url) == (before, address)
+    assert (find_metric(page, "Tokens in the ticket").inner_text(), page.url) == (before, address)
     assert f"{dragged['size']} tokens" in handle.get_attribute("aria-valuetext")
     page.mouse.up()
     wait_for_answer(page, address)
-    wait_for_metric(page, "Tokens in the ticket", str(dragged["size"]))
-    assert page.get_by_label("α as a number").input_value() == dragged["label"].removeprefix("α = ")
+    expect(find_metric(page, "Tokens in the ticket")).to_have_text(str(dragged["size"]))
+    expect(page.get_by_label("α as a number")).to_have_value(dragged["label"].removeprefix("α = "))
     page.get_by_text("Since α = 0.05", exact=True).wait_for()
-    assert f"{dragged['size']} tokens" in handle.get_attribute("aria-valuetext")
+    expect(handle).to_have_attribute("aria-valuetext", re.compile(rf": {dragged['size']} tokens"))
     page.get_by_role("link", name="Pair", exact=True).click()
-    wait_for_metric(page, "Winning tokens", str(dragged["size"]))
+    expect(find_metric(page, "Winning tokens")).to_have_text(str(dragged["size"]))
 
 
 @pytest.mark.parametrize(
@@ -211,13 +203,13 @@ def test_keys_move_the_dial_and_are_sent_once_when_they_rest(shared_server, page
     words = handle.get_attribute("aria-valuetext")
     wait_for_answer(page, address)
     size = curve.get_size(read_level(words))
-    wait_for_metric(page, "Tokens in the ticket", str(size))
+    expect(find_metric(page, "Tokens in the ticket")).to_have_text(str(size))
     page.get_by_text("Since α = 0.05", exact=True).wait_for()  # nothing was sent on the way
     assert handle.evaluate("handle => handle.getRootNode().activeElement === handle")
     address = page.url
     page.keyboard.press("End")
     wait_for_answer(page, address)
-    wait_for_metric(page, "Tokens in the ticket", str(curve.get_size(0.999)))
+    expect(find_metric(page, "Tokens in the ticket")).to_have_text(str(curve.get_size(0.999)))
 
 
 def test_what_is_typed_moves_the_handle_and_a_wrong_number_does_not(shared_server, page):
@@ -226,9 +218,9 @@ def test_what_is_typed_moves_the_handle_and_a_wrong_number_does_not(shared_serve
     field.fill("0,3")
     field.press("Enter")
     wait_for_answer(page, address)
-    assert handle.get_attribute("aria-valuetext").startswith("α = 0.3: ")
+    expect(handle).to_have_attribute("aria-valuetext", re.compile("^α = 0.3: "))
     size = handle.get_attribute("aria-valuetext").removeprefix("α = 0.3: ").removesuffix(" tokens")
-    wait_for_metric(page, "Tokens in the ticket", size)
+    expect(find_metric(page, "Tokens in the ticket")).to_have_text(size)
     field.fill("three")
     field.press("Enter")
     page.get_by_text("found 'three'; α stays at 0.3").wait_for()
@@ -237,11 +229,11 @@ def test_what_is_typed_moves_the_handle_and_a_wrong_number_does_not(shared_serve
 
 def test_a_number_of_tokens_is_dragged_like_alpha(shared_server, page):
     handle = open_dial(page, shared_server)
-    size, address = read_metric(page, "Tokens in the ticket"), page.url
+    size, address = find_metric(page, "Tokens in the ticket").inner_text(), page.url
     page.get_by_text("By number of tokens").click()
     wait_for_answer(page, address)
     page.get_by_label("Number of tokens", exact=True).first.wait_for()
-    assert handle.get_attribute("aria-valuetext").startswith(f"{size} tokens")
+    expect(handle).to_have_attribute("aria-valuetext", re.compile(rf"^{size} tokens"))
     address, box = page.url, handle.locator(".grip").bounding_box()
     page.mouse.move(box["x"] + 10, box["y"] + 10)
     page.mouse.down()
@@ -251,7 +243,7 @@ def test_a_number_of_tokens_is_dragged_like_alpha(shared_server, page):
     assert chosen > int(size)
     wait_for_answer(page, address)
     assert f"top={chosen}" in page.url
-    wait_for_metric(page, "Tokens in the ticket", str(chosen))
+    expect(find_metric(page, "Tokens in the ticket")).to_have_text(str(chosen))
     page.get_by_text(f"the {chosen} tokens of largest D").first.wait_for()
 
 
@@ -273,7 +265,7 @@ def test_the_axis_begins_where_tokens_begin_to_win_and_its_left_end_is_the_empty
     handle = open_dial(page, shared_server, "?alpha=0.5")
     axis = page.get_by_text("α, the significance level (log scale; no token wins further left)")
     axis.wait_for()
-    assert page.get_by_text("10⁻⁶", exact=True).count() == 1  # the demo's first token wins at 1.2e-5
+    expect(page.get_by_text("10⁻⁶", exact=True)).to_have_count(1)  # the demo's first token wins at 1.2e-5
     assert page.get_by_text("10⁻⁷", exact=True).count() == 0
     box = handle.locator(".grip").bounding_box()
     y, left = box["y"] + box["height"] / 2, axis.bounding_box()["x"]

@@ -7,6 +7,8 @@ import zipfile
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from browser_waiting import wait_until_still
+from playwright.sync_api import expect
 
 from kslottery_core.demo import DEMO_PATH
 from kslottery_core.tickets import load_ticket
@@ -14,12 +16,10 @@ from kslottery_core.tickets import load_ticket
 HOSTILE = "<img src=x onerror=document.title='broken'></script>"
 WORDS = f"Look at **these four**\n- {HOSTILE}"
 SCREENS = [(1280, 720), (1920, 1080)]
-
-
-def wait_until_still(page) -> None:
-    page.wait_for_function(
-        "document.querySelector('[data-testid=\"stApp\"]')?.getAttribute('data-test-script-state') === 'notRunning'"
-    )
+FITS = """() => {
+    const main = document.querySelector('[data-testid="stMain"]');
+    return main.scrollHeight <= main.clientHeight && main.scrollWidth <= main.clientWidth;
+}"""
 
 
 def open_report(page, server, **address) -> None:
@@ -54,7 +54,7 @@ def report_file(shared_server, browser, tmp_path_factory):
     page.keyboard.press("Escape")
     wait_until_still(page)
     assert parse_qs(urlsplit(page.url).query)["blocks"] == ["ticket,curve,threshold,map"]
-    assert page.locator(".stPlotlyChart svg.main-svg").count() >= 2
+    page.locator(".stPlotlyChart svg.main-svg").nth(1).wait_for()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download the report").click()
     path = tmp_path_factory.mktemp("report") / download.value.suggested_filename
@@ -164,8 +164,8 @@ def test_the_words_are_saved_and_loaded(shared_server, page, tmp_path):
     assert json.loads(saved) == content
 
 
-def read_number(page):
-    return page.get_by_role("group", name="Slides").get_by_role("status").inner_text()
+def find_number(page):
+    return page.get_by_role("group", name="Slides").get_by_role("status")
 
 
 @pytest.mark.parametrize(("width", "height"), SCREENS)
@@ -177,7 +177,7 @@ def test_a_presenter_goes_through_the_slides_by_keyboard(shared_server, browser,
     open_report(page, shared_server, blocks="ticket,curve,threshold")
     page.get_by_role("button", name="Present", exact=True).click()
     page.get_by_role("button", name="Next slide").wait_for()
-    assert read_number(page) == "1 of 4"
+    expect(find_number(page)).to_have_text("1 of 4")
     for key, number, title in (
         ("ArrowRight", 2, "The ticket"),
         ("PageDown", 3, "Ticket size against α"),
@@ -190,15 +190,14 @@ def test_a_presenter_goes_through_the_slides_by_keyboard(shared_server, browser,
         page.get_by_role("heading", name=title).wait_for()
         page.wait_for_function("number => location.search.includes(`slide=${number}`)", arg=number)
         wait_until_still(page)
-        assert read_number(page) == f"{number} of 4"
-        main = page.get_by_test_id("stMain")
-        assert main.evaluate("main => main.scrollHeight <= main.clientHeight"), f"{title} needs no scrolling"
-        assert main.evaluate("main => main.scrollWidth <= main.clientWidth")
-        assert not page.get_by_test_id("stSidebar").is_visible()
+        expect(find_number(page)).to_have_text(f"{number} of 4")
+        page.wait_for_function(FITS)
+        expect(page.get_by_test_id("stSidebar")).to_be_hidden()
     page.locator(".stPlotlyChart svg.main-svg").first.wait_for()
     page.wait_for_function(
         "document.querySelector('.js-plotly-plot').getBoundingClientRect().height > 0.6 * innerHeight"
     )
+    page.wait_for_function(FITS)
     size = page.locator(".stPlotlyChart .xtick text").first.evaluate(
         "text => parseFloat(getComputedStyle(text).fontSize)"
     )
@@ -206,7 +205,7 @@ def test_a_presenter_goes_through_the_slides_by_keyboard(shared_server, browser,
     page.keyboard.press("Escape")
     page.get_by_role("heading", name="Show what was found").wait_for()
     page.get_by_role("link", name="Alpha", exact=True).wait_for()
-    assert "present" not in page.url
+    page.wait_for_function("!location.search.includes('present')")
     context.close()
 
 
@@ -219,13 +218,13 @@ def test_keys_pressed_faster_than_the_server_answers_are_not_lost(shared_server,
         page.keyboard.press("ArrowRight")
     page.get_by_role("heading", name="Ticket size against α").wait_for()
     page.wait_for_function("location.search.includes('slide=4')")
-    assert read_number(page) == "4 of 5"
+    expect(find_number(page)).to_have_text("4 of 5")
 
 
 def test_a_slide_has_a_link_and_buttons_that_work_without_a_keyboard(shared_server, page):
     page.goto(f"{shared_server.address}/report?blocks=pair,curve&present=yes&slide=3")
     page.get_by_role("heading", name="Ticket size against α").wait_for()
-    assert page.get_by_role("button", name="Next slide").is_disabled()
+    expect(page.get_by_role("button", name="Next slide")).to_be_disabled()
     page.get_by_role("button", name="Previous slide").click()
     page.get_by_role("heading", name="What was compared").wait_for()
     wait_until_still(page)
@@ -236,7 +235,7 @@ def test_a_slide_has_a_link_and_buttons_that_work_without_a_keyboard(shared_serv
 def turn_to(page, number, total):
     page.wait_for_function("number => location.search.includes(`slide=${number}`)", arg=number)
     wait_until_still(page)
-    assert read_number(page) == f"{number} of {total}"
+    expect(find_number(page)).to_have_text(f"{number} of {total}")
 
 
 def is_key_free(page, key):
@@ -277,18 +276,21 @@ def test_keys_and_buttons_may_be_mixed_and_keys_are_free_after_leaving(shared_se
 
 
 def test_a_slide_higher_than_the_screen_is_scrolled_before_the_next_one_comes(shared_server, page):
-    page.set_viewport_size({"width": 900, "height": 320})
+    page.set_viewport_size({"width": 600, "height": 320})
     page.goto(f"{shared_server.address}/report?blocks=pair,curve&present=yes&slide=2")
     page.get_by_role("heading", name="What was compared").wait_for()
     page.get_by_role("button", name="Next slide").wait_for()
     wait_until_still(page)
     main = page.get_by_test_id("stMain")
-    assert main.evaluate("main => main.scrollHeight > main.clientHeight + 100")
+    page.wait_for_function(
+        "() => { const main = document.querySelector('[data-testid=stMain]');"
+        " return main.scrollHeight > main.clientHeight + 100; }"
+    )
     page.keyboard.press("ArrowDown")
     page.wait_for_function("document.querySelector('[data-testid=stMain]').scrollTop === 40")
     page.keyboard.press("ArrowUp")
     page.wait_for_function("document.querySelector('[data-testid=stMain]').scrollTop === 0")
-    assert read_number(page) == "2 of 3"
+    expect(find_number(page)).to_have_text("2 of 3")
     main.evaluate("main => main.scrollTo(0, main.scrollHeight)")
     page.keyboard.press("Space")
     turn_to(page, 3, 3)

@@ -96,7 +96,7 @@ def test_the_pointer_shows_the_token_under_it(page, token_map, tokens):
     for token_id in order_by_statistic(tokens, tokens["count"] > 0)[:3]:
         page.mouse.move(pixels["x"][token_id] + 1, pixels["y"][token_id] + 1)
         tip = token_map.locator(".tip")
-        tip.filter(has_text=f"Token id {token_id:,}, ").wait_for()
+        tip.filter(has_text=f"Token id {token_id}, ").wait_for()
         assert tip.locator("strong").inner_text() == tokens["label"][token_id]
         assert f"({tokens['count'][token_id]} of 128 coordinates)" in tip.inner_text()
         assert f"L2 shift: {tokens['x'][token_id]:.4g}" in tip.inner_text()

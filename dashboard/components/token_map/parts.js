@@ -81,7 +81,7 @@ function fillTip(parts, state, { row, others, named }) {
   const { tokens, axes } = state;
   const count = tokens.values.count[row];
   const lines = [
-    `Token id ${formatWhole(tokens.values.token_id[row])}, ${isLit(state, row) ? "winner" : "not a winner"}`,
+    `Token id ${tokens.values.token_id[row]}, ${isLit(state, row) ? "winner" : "not a winner"}`,
     `D: ${formatValue("statistic", count / tokens.width)} `
       + `(${formatWhole(count)} of ${formatWhole(tokens.width)} coordinates)`,
   ];
