@@ -126,6 +126,7 @@ def test_tokens_with_a_role_are_special(tmp_path: Path) -> None:
     assert load_token_table(tmp_path).special_ids == {0, tokenizer.token_to_id("the")}
 
 
+@pytest.mark.no_cover  # a million characters; counted, this takes four times as long
 def test_every_character_of_unicode_is_shown_or_escaped_by_its_category() -> None:
     characters = [chr(point) for point in range(0x110000) if not 0xD800 <= point <= 0xDFFF]
     visible = {" ": "␣", "\n": "↵", "\t": "⇥", "\r": "\\r", "▁": "␣"}

@@ -66,8 +66,9 @@ def test_every_letter_has_the_script_that_unicode_gives_it():
         if code not in UNNAMED and unicodedata.category(chr(code)) in ("Lu", "Ll", "Lt", "Lo")
     ]
     assert len(letters) > 60_000
+    scripts = {letter: find_script(letter) for letter in letters}
     for script, pattern in named.items():
         expected = {letter for letter in letters if regex.match(pattern, letter)}
-        found = {letter for letter in letters if find_script(letter) == script}
+        found = {letter for letter in letters if scripts[letter] == script}
         assert found == expected, (script, sorted(found ^ expected)[:5])
         assert found
