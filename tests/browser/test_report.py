@@ -152,9 +152,9 @@ def test_the_words_are_saved_and_loaded(shared_server, page, tmp_path):
     content["words"] = {"curve": {"before": "from the file", "after": ""}}
     path = tmp_path / "mine.json"
     path.write_text(json.dumps(content))
+    open_report(page, shared_server, blocks="pair")
     # Slow enough that what moves on the page would be seen as new, and closed.
     page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": 8})
-    open_report(page, shared_server, blocks="pair")
     page.get_by_text("Keep these words").click()
     page.locator('input[type="file"]').set_input_files(path)
     page.get_by_role("heading", name="Loaded").wait_for()

@@ -10,6 +10,7 @@ from streamlit.util import calc_hash
 import dashboard
 import kslottery_core.runs
 from dashboard import loaders
+from dashboard.components import picture
 from kslottery_core.checkpoints import open_pair
 from kslottery_core.ks import compute_pair_ks
 
@@ -42,6 +43,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setattr(loaders, "DEMO_PATH", tmp_path / "no-demo")
     # No page of a test may signal a process: the run it shows as alive is often the test itself.
     monkeypatch.setattr(kslottery_core.runs, "cancel_run", refuse_to_cancel)
+    monkeypatch.setattr(picture, "HEAD_START_SECONDS", 0)  # no browser loads anything here
     yield tmp_path / "home"
     loaders.st.cache_resource.clear()
 

@@ -3,6 +3,11 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
+
+import streamlit as st
+
+from dashboard.components import picture
 
 CODE = """
 import sys
@@ -45,3 +50,22 @@ def test_a_pair_seen_before_opens_without_heavy_imports_and_a_new_one_needs_them
     again, loaded = look(tmp_path, **sides)
     assert again == first
     assert loaded == []
+
+
+def test_only_the_first_picture_of_a_session_lets_what_was_sent_before_it_paint(open_app, monkeypatch):
+    events = []
+    draw = st.plotly_chart
+
+    def note(*given, **named):
+        events.append("picture")
+        return draw(*given, **named)
+
+    monkeypatch.setattr(picture, "HEAD_START_SECONDS", 0.25)
+    monkeypatch.setattr(picture, "time", SimpleNamespace(sleep=events.append))
+    monkeypatch.setattr(st, "plotly_chart", note)
+    app = open_app("pair")
+    assert events == [0.25, "picture"]
+    app.run()
+    assert events == [0.25, "picture", "picture"]
+    open_app("pair")
+    assert events[3:] == [0.25, "picture"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ _show_buttons = st.components.v2.component(
     js=(_HERE / "download.js").read_text(encoding="utf-8"),
 )
 _PNG_SCALE = 2  # pixels for each pixel on the screen, so that a slide shows it sharp
+HEAD_START_SECONDS = 0.3
+_HEAD_START_KEY = "first_picture_shown"
 
 
 def show_picture(
@@ -34,6 +37,7 @@ def show_picture(
 
     The saved file is called like `key`. A `config` without tool bar keeps none but what saving needs.
     """
+    _let_the_numbers_paint()
     # Plotly's own button that uploads a picture stays away, whatever its next version has switched on.
     config = {"displaylogo": False, "showSendToCloud": False, "plotlyServerURL": "", **(config or {})}
     if config.get("displayModeBar") is False:
@@ -44,3 +48,14 @@ def show_picture(
             st.caption(escape_markdown(caption))
         _show_buttons(key=f"{key}_download", data={"name": key.replace("_", "-"), "picture": alt, "scale": _PNG_SCALE})
     return event
+
+
+def _let_the_numbers_paint() -> None:
+    """Hold the first picture of a session back for a moment.
+
+    With it the browser loads Plotly, nearly 5 MB, and paints nothing while it reads them: numbers sent at the same time
+    come up to a second later than numbers sent well before. The picture itself is hardly later for it.
+    """
+    if _HEAD_START_KEY not in st.session_state:
+        st.session_state[_HEAD_START_KEY] = True
+        time.sleep(HEAD_START_SECONDS)
