@@ -27,6 +27,7 @@ from dashboard.wording import (
     CERTIFIED_TEXTS,
     escape_markdown,
     format_count,
+    format_formula,
     format_noun,
     format_number,
     format_share,
@@ -42,7 +43,7 @@ _KIND_NOUNS = {"predictions": "prediction", "outputs": "output"}
 def show_meaning(certification: Certification) -> None:
     """What each level means and assumes, and what none of them says."""
     lines = [
-        f"- **Certified, {escape_markdown(level.title)}.** {escape_markdown(level.definition)}"
+        f"- **Certified, {escape_markdown(level.title)}.** {escape_markdown(format_formula(level.definition))}"
         for level in certification.levels
     ]
     lines.append(
@@ -82,7 +83,7 @@ def show_numbers(certification: Certification, kind: str) -> None:
                     f"Certified, {level.title}",
                     format_share(found.certified, tally.total),
                     f"{found.certified:,} {of_all}",
-                    level.definition,
+                    format_formula(level.definition),
                 )
                 for level, found in counts
             ),

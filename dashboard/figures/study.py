@@ -110,6 +110,7 @@ def _add_front(
             showlegend=place == 1,
             legendrank=2000,
             hoverinfo="skip",
+            cliponaxis=False,
             row=1,
             col=place,
         )
@@ -145,6 +146,7 @@ def _add_arm(
         showlegend=place == 1,
         customdata=[_describe(point, summary.measure) for point in points],
         hovertemplate="%{customdata}<extra></extra>",
+        cliponaxis=False,
         row=1,
         col=place,
     )

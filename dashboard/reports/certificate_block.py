@@ -15,7 +15,7 @@ from dashboard.reports.block import Block, Picture, Table
 from dashboard.reports.context import NO_PAIR, ReportContext, shorten_digest
 from dashboard.reports.finding_tables import build_tally_table
 from dashboard.session.rule import describe_rule
-from dashboard.wording import CERTIFIED_KINDS, format_moment, format_noun, format_share
+from dashboard.wording import CERTIFIED_KINDS, format_formula, format_moment, format_noun, format_share
 from kslottery_core.errors import KSLotteryError
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _describe(context: ReportContext, kept: KeptCertificate, certification: Cert
             f"This certificate is of another ticket than the one in the rest of this report, which is chosen by "
             f"“{describe_rule(context.choice.alpha)}” and has {format_noun(context.selection.ticket.size, 'token')}."
         )
-    meanings = [f"Certified, {level.title}: {level.definition}" for level in certification.levels]
+    meanings = [f"Certified, {level.title}: {format_formula(level.definition)}" for level in certification.levels]
     assumptions = [level.assumption for level in certification.levels if level.assumption]
     violation = "A violation is certified, and the partial model says something else all the same."
     return [*paragraphs, " ".join([*meanings, violation]), " ".join([*assumptions, certification.statement])]

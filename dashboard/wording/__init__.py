@@ -45,6 +45,7 @@ from dashboard.wording.numbers import (
 from dashboard.wording.text import (
     escape_markdown,
     format_code,
+    format_formula,
     format_token,
     name_source,
     protect_cell,
@@ -85,6 +86,7 @@ __all__ = [
     "format_bytes",
     "format_code",
     "format_count",
+    "format_formula",
     "format_level",
     "format_moment",
     "format_name",

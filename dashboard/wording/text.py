@@ -17,6 +17,13 @@ def escape_markdown(text: str) -> str:
     return _BLOCK_START.sub(r"\1\\", escaped)
 
 
+def format_formula(text: str) -> str:
+    """A definition of the library in signs of mathematics: p_A and p_B, the two largest probabilities, by rank."""
+    for written, shown in (("p_A", "p₁"), ("p_B", "p₂"), (" * ", " × "), (" - ", " − ")):
+        text = text.replace(written, shown)
+    return text
+
+
 def shorten(text: str, length: int = 60) -> str:
     """At most `length` characters of a text, with an ellipsis where more was there."""
     return text if len(text) <= length else text[: length - 1] + "…"

@@ -9,6 +9,7 @@ from dashboard.loaders import AlphaChoice, PairChoice
 from dashboard.reports.certificate_block import build_certificate_block
 from dashboard.reports.context import ReportContext
 from dashboard.session.choice import Choice
+from dashboard.wording import format_formula
 from kslottery_core.certification import CertificationTask, certify, save_certification
 from kslottery_core.corpora import CorpusSpec
 from kslottery_core.demo import DEMO_PATH
@@ -61,7 +62,7 @@ def test_a_certificate_is_shown_with_what_it_assumes(certification, keep):
     assert f"Of {total:,} next-token predictions it says the same" in block.paragraphs[0]
     words = " ".join(block.paragraphs)
     for level in certification.levels:
-        assert level.definition in words
+        assert format_formula(level.definition) in words
     assert "for a transformer it is an assumption" in words
     assert block.pictures[0].caption.endswith("For a transformer the KS bound is an assumption, no proof.")
     assert "4 tokens at α = 0.05" in block.signature

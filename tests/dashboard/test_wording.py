@@ -7,6 +7,7 @@ from dashboard.reports.csv_file import build_csv
 from dashboard.wording import (
     escape_markdown,
     format_code,
+    format_formula,
     format_name,
     format_share,
     format_token,
@@ -146,3 +147,13 @@ def test_every_kind_of_the_core_has_a_name():
     kinds = ("special", "byte", "control", "word", "number", "punctuation", "unused", "unknown")
     assert [format_name(KIND_NAMES, kind) for kind in kinds] == [kind.capitalize() for kind in kinds]
     assert set(kinds) == set(KIND_NAMES)
+
+
+def test_the_bound_of_a_certificate_is_a_formula_without_code_signs():
+    from kslottery_core.certification import LEVELS
+
+    shown = format_formula(next(level for level in LEVELS if level.name == "ks_bound").definition)
+    assert "p₁ − p₂ > 2 × sum of D" in shown
+    assert "_" not in shown
+    assert "*" not in shown
+    assert "p₁ and p₂ are the two largest probabilities" in shown
