@@ -14,8 +14,9 @@ from dashboard.components.navigation import open_page
 from dashboard.components.pair_header import load_shown_comparison, show_pair_line
 from dashboard.components.run_form import OPEN_FORM
 from dashboard.components.ticket_changes import show_ticket_changes
-from dashboard.figures import summarise_ticket
+from dashboard.figures import find_least_level, summarise_ticket
 from dashboard.loaders import Comparison, SelectedTicket
+from dashboard.session import LARGEST_SIGNIFICANCE_LEVEL, LEAST_SIGNIFICANCE_LEVEL
 from dashboard.wording import ORDER_NAMES, escape_markdown, format_count, format_noun, format_share
 from kslottery_core.ks import format_statistic
 
@@ -93,9 +94,11 @@ def _show_ticket(comparison: Comparison, selection: SelectedTicket) -> None:
     ticket = selection.ticket
     st.header(f"The ticket: {format_noun(ticket.size, 'token')}")
     if not ticket.size:
+        first = find_least_level(selection.curve, LEAST_SIGNIFICANCE_LEVEL, LARGEST_SIGNIFICANCE_LEVEL)
+        larger = "" if first is None else "a larger α, or "
         st.caption(
-            "A ticket of no tokens cannot be downloaded or tuned: there would be nothing to train. Choose a larger α, "
-            "or the ticket by its number of tokens."
+            "A ticket of no tokens cannot be downloaded or tuned: there would be nothing to train. "
+            f"Choose {larger}the ticket by its number of tokens."
         )
         return
     table = loaders.load_token_table(comparison)

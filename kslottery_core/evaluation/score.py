@@ -65,6 +65,8 @@ def create_spbleu() -> "Metric":
                 with contextlib.suppress(OSError):
                     leftover.unlink(missing_ok=True)
         reason = getattr(problem, "reason", problem)  # urllib wraps the cause of a failed download
+        if getattr(reason, "strerror", None) and not getattr(reason, "filename", None):
+            reason = reason.strerror  # without its number, which says nothing to a reader
         raise SpBLEUUnavailableError(
             f"spBLEU is not measured: its SentencePiece model could not be loaded or fetched ({reason}); put "
             f"{SPBLEU_MODEL_NAME} into {_shorten_home(path.parent)}, or name a copy in {SPBLEU_MODEL_VARIABLE}."

@@ -92,11 +92,12 @@ def describe_empty_ticket(
     if result.changed_count == 0:
         return "No row differs between before and after, so no significance level gives a ticket."
     least = compute_least_count(result, significance_level, correction, p_value_method)
+    level = _write_level(significance_level)
     if least is None:
-        seen = f"At the significance level {significance_level:g} no D would win in rows of {result.width} values."
+        seen = f"At the significance level {level} no D would win in rows of {result.width:,} values."
     else:
         seen = (
-            f"At the significance level {significance_level:g} the least D that wins in rows of {result.width} values "
+            f"At the significance level {level} the least D that wins in rows of {result.width:,} values "
             f"is {format_statistic(least / result.width)}; the largest D here is "
             f"{format_statistic(result.statistics.max())}."
         )
@@ -106,7 +107,11 @@ def describe_empty_ticket(
     first = round_up(float(curve.significance_levels[0]))
     count = int(curve.sizes[0])
     tokens = "1 token" if count == 1 else f"{count} tokens"
-    return f"{seen} The least significance level that gives a ticket is {first:g} ({tokens})."
+    return f"{seen} The least significance level that gives a ticket is {_write_level(first)} ({tokens})."
+
+
+def _write_level(significance_level: float) -> str:
+    return f"{significance_level:g}".replace("e-0", "e-")
 
 
 def round_up(significance_level: float, digits: int = 4) -> float:
@@ -146,9 +151,8 @@ def describe_method_disagreement(
     more = differing.size - len(shown)
     listed = ", ".join(names) + (f" and {more:,} more" if more else "")
     winner = "exact p-value" if least_exact < least_asymptotic else "paper's rule"
-    level = f"{significance_level:g}".replace("e-0", "e-")
     judged = "1 token is" if differing.size == 1 else f"{differing.size:,} tokens are"
     return (
-        f"At the significance level {level}, {judged} judged differently by the exact p-value and by "
-        f"{rule}: {listed}, winning only by the {winner}."
+        f"At the significance level {_write_level(significance_level)}, {judged} judged differently by the exact "
+        f"p-value and by {rule}: {listed}, winning only by the {winner}."
     )

@@ -101,11 +101,23 @@ def test_rows_in_another_order_say_why_nothing_can_be_set(open_app, pair_folder,
     assert not app.warning
 
 
+def test_no_larger_alpha_is_advised_where_none_gives_a_token(open_app, pair_folder, tmp_path):
+    shutil.copytree(pair_folder / "before", tmp_path / "touched")
+    weights = tmp_path / "touched" / "model.safetensors"
+    tensors = load_file(weights)
+    tensors["model.embed_tokens.weight"][7, 0] *= 1.0001  # D is 1 of 32 at most, whose p is 1
+    save_file(tensors, weights, metadata={"format": "pt"})
+    app = open_app("alpha", after=str(tmp_path / "touched"))
+    assert "Choose the ticket by its number of tokens." in read_texts(app)
+    assert "a larger α" not in read_texts(app)
+
+
 def test_a_ticket_of_no_tokens_offers_nothing_to_download_or_tune_and_says_why(open_app):
     app = open_app("alpha", alpha="1e-12", correction="bonferroni")
     assert "A ticket of no tokens cannot be downloaded or tuned" in read_texts(app)
     assert not [element for element in app.button if element.key == "tune_ticket"]
     assert not app.get("download_button")
+    assert "Choose a larger α, or the ticket by its number of tokens." in read_texts(app)
     full = open_app("alpha", alpha="0.5")
     assert "cannot be downloaded" not in read_texts(full)
     assert [element for element in full.button if element.key == "tune_ticket"]

@@ -1,6 +1,8 @@
 """Outputs against a plain transformers loop, scores against sacrebleu called directly, and what is never scored."""
 
 import hashlib
+import socket
+from urllib.error import URLError
 
 import pytest
 import sacrebleu
@@ -145,6 +147,17 @@ def test_a_spbleu_model_that_is_not_there_or_broken_is_told(without_spbleu_model
     _, (note,) = compute_scores({"first line": ["a"]}, ["a"], **SIGNED)
     assert "spBLEU is not measured" in note
     assert not without_spbleu_model.exists()
+
+
+def test_a_download_without_a_network_is_told_in_words(monkeypatch):
+    import sacrebleu.tokenizers.tokenizer_spm as spm
+
+    def fail(url, path, *_):
+        raise URLError(socket.gaierror(-2, "Name or service not known"))
+
+    monkeypatch.setattr(spm, "download_file", fail)
+    _, (note,) = compute_scores({"first line": ["a"]}, ["a"], **SIGNED)
+    assert "could not be loaded or fetched (Name or service not known); put" in note
 
 
 def test_a_certificate_error_of_the_download_does_not_end_the_run(monkeypatch):

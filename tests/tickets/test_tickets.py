@@ -112,6 +112,7 @@ def test_an_empty_ticket_says_the_least_alpha_and_the_least_detectable_d():
     suggested = float(re.search(r"least significance level that gives a ticket is (\S+) \(2 tokens\)", ticket.note)[1])
     assert suggested == pytest.approx(result.p_values.min(), rel=1e-3)
     assert select_ticket(result, suggested).size == 2
+    assert "At the significance level 1e-5 the least D" in select_ticket(result, 1e-5).note
 
 
 @pytest.mark.parametrize("level", [1.19817e-05, 0.26827, 3.3e-300, 0.5, 0.99991, 5e-324])
