@@ -65,7 +65,7 @@ def create_spbleu() -> "Metric":
                 with contextlib.suppress(OSError):
                     leftover.unlink(missing_ok=True)
         reason = getattr(problem, "reason", problem)  # urllib wraps the cause of a failed download
-        if getattr(reason, "strerror", None) and not getattr(reason, "filename", None):
+        if isinstance(reason, OSError) and reason.strerror and not reason.filename:
             reason = reason.strerror  # without its number, which says nothing to a reader
         raise SpBLEUUnavailableError(
             f"spBLEU is not measured: its SentencePiece model could not be loaded or fetched ({reason}); put "
