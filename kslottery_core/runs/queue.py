@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
+import psutil
+
 from kslottery_core.errors import RunError
 from kslottery_core.progress import ShouldStop
 from kslottery_core.runs.record import load_run
@@ -53,10 +55,19 @@ def identify_queue(device: str) -> str:
 def choose_threads(processors: int, load: float, usual: int) -> int:
     """How many threads torch should use: the processors that are free, but no more than its own choice, or two.
 
-    `load` is the number of busy processors, `usual` what torch takes by itself (physical cores). Threads that wait for
-    one that lost its processor to another job cost far more than they bring.
+    `load` is the number of processors that others keep busy, `usual` what torch takes by itself (physical cores).
+    Threads that wait for one that lost its processor to another job cost far more than they bring.
     """
     return max(1, min(round(processors - load), max(usual, 2)))
+
+
+def count_busy_processors(seconds: float = 1.0) -> float:
+    """How many of this machine's processors were at work over the next `seconds`.
+
+    Not the load average: it goes on counting a run that ended a moment ago, so each run of a study would leave most of
+    the machine alone because of the one before it.
+    """
+    return psutil.cpu_percent(interval=seconds) / 100 * (psutil.cpu_count() or 1)
 
 
 def use_free_cores() -> None:
@@ -64,7 +75,8 @@ def use_free_cores() -> None:
     if "OMP_NUM_THREADS" not in os.environ:
         import torch
 
-        torch.set_num_threads(choose_threads(len(os.sched_getaffinity(0)), os.getloadavg()[0], torch.get_num_threads()))
+        usual = torch.get_num_threads()
+        torch.set_num_threads(choose_threads(len(os.sched_getaffinity(0)), count_busy_processors(), usual))
 
 
 def locate_lock(folder: Path, queue: str) -> Path:

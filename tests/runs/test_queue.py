@@ -1,3 +1,4 @@
+import os
 import threading
 import time
 from dataclasses import replace
@@ -126,3 +127,24 @@ def test_a_lock_that_cannot_be_opened_is_one_sentence(create, store):
 )
 def test_threads_are_those_processors_that_are_free(processors, load, usual, threads):
     assert queue.choose_threads(processors, load, usual) == threads
+
+
+def test_a_run_takes_every_free_processor_although_one_ended_a_moment_ago(monkeypatch):
+    """The load average after an hour of two busy processors, none of which is busy any more."""
+    import torch
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(queue.os, "getloadavg", lambda: (2.0, 2.0, 2.0))
+    monkeypatch.setattr(queue.os, "sched_getaffinity", lambda pid: {0, 1})
+    monkeypatch.setattr(queue.psutil, "cpu_count", lambda: 2)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    chosen = []
+    monkeypatch.setattr(torch, "set_num_threads", chosen.append)
+    for percent in (0.5, 50.0, 100.0):
+        monkeypatch.setattr(queue.psutil, "cpu_percent", lambda interval, percent=percent: percent)
+        queue.use_free_cores()
+    assert chosen == [2, 1, 1]
+
+
+def test_busy_processors_are_counted_as_they_are_now():
+    assert 0 <= queue.count_busy_processors(0.1) <= (os.cpu_count() or 1)
