@@ -15,6 +15,7 @@ if _ROOT not in sys.path:
 
 from dashboard import session  # noqa: E402
 from dashboard.components.navigation import register_pages, show_sidebar  # noqa: E402
+from dashboard.components.picture import end_head_start  # noqa: E402
 
 _TITLES = {
     "pair": ("Pair", ":material/compare_arrows:"),
@@ -53,6 +54,7 @@ session.restore_choice(_name)
 if _name not in _CHOOSING:
     session.write_address()
 _open_page.run()
+end_head_start()
 if not session.is_presenting(_name):
     show_sidebar()
 session.write_address()

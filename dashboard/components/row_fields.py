@@ -28,7 +28,15 @@ from dashboard.components.run_fields import KEEP, read_text
 from dashboard.components.text_fields import mark_problem
 from dashboard.components.ticket_shelf import UPLOADED, show_ticket_shelf
 from dashboard.loaders import Comparison
-from dashboard.wording import escape_markdown, format_code, format_noun, format_number, format_share, format_token
+from dashboard.wording import (
+    escape_markdown,
+    format_code,
+    format_level,
+    format_noun,
+    format_number,
+    format_share,
+    format_token,
+)
 from kslottery_core.errors import KSLotteryError
 
 if TYPE_CHECKING:
@@ -94,7 +102,9 @@ def _name_published() -> dict[str, str]:
     for name, ticket in load_published_tickets().items():
         language = name_language(name.split("@")[0].removeprefix("en-"))
         which = " (en-ca)" if name.startswith("en-") else ""
-        names[name] = f"{language}{which}, α {ticket.significance_level:g}: {format_noun(ticket.size, 'token')}"
+        names[name] = (
+            f"{language}{which}, α {format_level(ticket.significance_level)}: {format_noun(ticket.size, 'token')}"
+        )
     return names
 
 

@@ -101,7 +101,7 @@ def _prepare(part: str, comparison: Comparison, selection: SelectedTicket, shown
 def _show_title(comparison: Comparison, selection: SelectedTicket, token_id: int) -> None:
     title, badge = st.columns([6, 1], vertical_alignment="center")
     kind = format_name(KIND_NAMES, comparison.pair.token_kinds[token_id]).lower()
-    title.markdown(f"### {format_token(comparison.pair.tokens[token_id])} :gray[token {token_id:,}, {kind}]")
+    title.markdown(f"### {format_token(comparison.pair.tokens[token_id])} :gray[token {token_id}, {kind}]")
     if selection.winners[token_id]:
         badge.badge("Winner", icon=":material/star:", color="green")
     else:

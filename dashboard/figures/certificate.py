@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dashboard.figures.palette import MARK, NEUTRAL, SERIES, style_figure
-from dashboard.wording import CERTIFIED_KINDS, format_number
+from dashboard.wording import CERTIFIED_KINDS, format_level, format_number
 
 if TYPE_CHECKING:
     from kslottery_core.certification import Certification, Tally, TicketPoint
@@ -139,7 +139,7 @@ def certificate_curve_figure(summary: CertificateCurve, *, log_axis: bool = True
     figure = go.Figure()
     x = _place(summary.significance_levels, log_axis)
     sizes = [
-        f"α = {level:g}, {size:,} tokens"
+        f"α = {format_level(level)}, {size:,} tokens"
         for level, size in zip(summary.significance_levels, summary.ticket_sizes, strict=True)
     ]
     levels = 0
@@ -167,7 +167,7 @@ def certificate_curve_figure(summary: CertificateCurve, *, log_axis: bool = True
             marker={"symbol": "x", "size": 13, "color": MARK, "line": {"width": 1.5, "color": "white"}},
             name="Violations",
             customdata=[
-                f"α = {mark.significance_level:g}<br>{mark.count:,} certified ({mark.title}), yet different"
+                f"α = {format_level(mark.significance_level)}<br>{mark.count:,} certified ({mark.title}), yet different"
                 for mark in summary.violations
             ],
             hovertemplate="%{customdata}<extra>Violations</extra>",

@@ -112,7 +112,7 @@ def _order_row(row: str) -> tuple[str, int, str]:
 
 def _describe(numbers: MatrixNumbers, unit: str) -> tuple[str, ...]:
     units = f"{unit}s"
-    shift = format_number(numbers.median_l2_shift)
+    shift = format_number(numbers.median_l2_shift, 4)
     return (
         f"{numbers.winners:,} of {numbers.units:,} {units} win ({format_share(numbers.winners, numbers.units)})",
         f"{numbers.changed:,} {units} changed" if numbers.changed else f"Unchanged: all {units} are the same",

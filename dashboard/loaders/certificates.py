@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from dashboard.loaders.texts import sign_text
+from dashboard.wording import format_level
 from kslottery_core.errors import KSLotteryError
 from kslottery_core.progress import OnProgress, ProgressEvent, ShouldStop
 
@@ -188,7 +189,7 @@ def _read_head(path: str, signature: tuple[float, int]) -> KeptCertificate:
 def name_task(ticket_size: int, significance_level: float | None, path: str, limit: int | None) -> str:
     """What is certified, in a few words."""
     tokens = f"{ticket_size:,} token{'' if ticket_size == 1 else 's'}"
-    level = "" if significance_level is None else f" at α = {significance_level:g}"
+    level = "" if significance_level is None else f" at α = {format_level(significance_level)}"
     return f"{tokens}{level}, {'all' if limit is None else f'{limit:,}'} sentences of {Path(path).name or path}"
 
 

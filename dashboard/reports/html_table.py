@@ -14,7 +14,7 @@ from dashboard.reports.block import Table
 from dashboard.wording import format_number
 
 _DIGITS = 4
-_FEWER_DIGITS = {"p": 3}  # as the tables of the pages show it
+_FEWER_DIGITS = {"p": 3, "Mean shift": 3}  # as the tables of the pages show it
 _IDENTIFIERS = ("Id", "Layer", "Step")  # whole numbers that name something are written without commas
 
 

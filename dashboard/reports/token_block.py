@@ -112,7 +112,7 @@ def identify_tokens(context: ReportContext) -> Hashable | None:
 
 
 def _draw_token(comparison: Comparison, token_id: int) -> list[Picture]:
-    name = f"{comparison.pair.tokens[token_id]} (token {token_id:,})"
+    name = f"{comparison.pair.tokens[token_id]} (token {token_id})"
     gap = loaders.load_cdf_gap(comparison, token_id)
     rows = summarise_row_histogram(*loaders.load_token_rows(comparison, token_id))
     statistic = f"D = {format_statistic(gap.statistic)}, {gap.count:,} of {gap.width:,} coordinates"

@@ -176,7 +176,7 @@ def _show_matrix(numbers: MatrixNumbers, entry: ScanEntry, choice: PairChoice) -
             ("Changed", format_count(numbers.changed), f"{units.capitalize()} with at least one other value"),
             ("Largest D", format_statistic(numbers.largest_statistic), None),
             ("Median D", format_statistic(numbers.median_statistic), f"Over all {units}, unchanged ones too"),
-            ("Median L2 shift", format_number(numbers.median_l2_shift), "Euclidean distance, median over all of them"),
+            ("Median L2 shift", format_number(numbers.median_l2_shift, 4), "Euclidean distance, over all of them"),
             (f"Values a {entry.unit}", format_count(numbers.width), "The width decides from which D on one wins"),
         )
         for column, (label, value, explanation) in zip(st.columns(len(shown)), shown, strict=True):

@@ -100,7 +100,7 @@ ORDER_NAMES = {
     "cosine": "Cosine",
     "mean_shift": "Mean shift",
 }
-"""Columns of a table of tokens as people read them, those that it can be sorted by."""
+"""What is known of a token, as the columns of its table are called; it can be sorted by each."""
 
 METHOD_NAMES = {
     "base": "Base model, untouched",

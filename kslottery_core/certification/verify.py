@@ -13,7 +13,7 @@ from kslottery_core.certification.sides import open_certified_pair
 from kslottery_core.certification.task import CertificationTask
 from kslottery_core.corpora import CorpusSpec, load_corpus
 from kslottery_core.errors import CertificationError
-from kslottery_core.ks import choose_device, compute_pair_ks
+from kslottery_core.ks import choose_device, compute_pair_ks, format_level
 from kslottery_core.progress import OnProgress, ShouldStop, ignore_progress, never_stop
 from kslottery_core.tickets import Ticket, compute_ticket_mask
 
@@ -144,7 +144,7 @@ def _check_alpha(ticket: Ticket, pair: "EmbeddingPair", device: str) -> None:
     )
     if tuple(np.flatnonzero(mask).tolist()) != ticket.token_ids:
         raise _ChangedInputError(
-            f"the ticket is not the one of its alpha: at {ticket.significance_level:g} this pair gives "
+            f"the ticket is not the one of its alpha: at {format_level(ticket.significance_level)} this pair gives "
             f"{int(mask.sum()):,} tokens, the certificate's ticket holds {ticket.size:,}, and not the same ones."
         )
 

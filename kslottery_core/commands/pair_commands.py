@@ -150,7 +150,7 @@ def label_rows(
 def _print_summary(pair: "EmbeddingPair", result: "KSResult", labels: tuple[str, ...], alpha: float, top: int) -> None:
     import numpy as np
 
-    from kslottery_core.ks import format_statistic
+    from kslottery_core.ks import format_level, format_statistic
     from kslottery_core.tickets import describe_method_disagreement, select_ticket
 
     ticket = select_ticket(result, alpha)
@@ -162,7 +162,9 @@ def _print_summary(pair: "EmbeddingPair", result: "KSResult", labels: tuple[str,
         f"rows changed   {result.changed_count:,} ({format_share(result.changed_count, result.vocabulary_size)})"
     )
     typer.echo(f"largest D      {format_statistic(result.statistics.max())}")
-    typer.echo(f"winning        {ticket.size:,} {name} at alpha {alpha:g} (p is uncalibrated: the rows are paired)")
+    typer.echo(
+        f"winning        {ticket.size:,} {name} at alpha {format_level(alpha)} (p is uncalibrated: the rows are paired)"
+    )
     typer.echo(f"threshold      {describe_threshold(result.width, alpha)}")
     disagreement = describe_method_disagreement(result, alpha, tokens=labels)
     for note in (*pair.notes, *result.notes, ticket.note, disagreement):

@@ -73,7 +73,7 @@ def run_scan_command(
 
     `out` is a scan folder. Raises KSLotteryError with one sentence, and KeyboardInterrupt after saying how to go on.
     """
-    from kslottery_core.ks import check_significance_level
+    from kslottery_core.ks import check_significance_level, format_level
     from kslottery_core.scans import scan_parameters
 
     check_significance_level(alpha)
@@ -98,7 +98,7 @@ def run_scan_command(
         options = {
             "--parameter": pattern,
             "--unit": unit,
-            "--alpha": f"{alpha:g}",
+            "--alpha": format_level(alpha),
             "--device": device,
             "--before-revision": before_revision,
             "--after-revision": after_revision,
@@ -129,6 +129,7 @@ def _explain_interrupt(before: str, after: str, out: Path | None, options: dict[
 
 
 def _print_scan(scan: "Scan", alpha: float) -> None:
+    from kslottery_core.ks import format_level
     from kslottery_core.scans import scan_to_table
 
     table = scan_to_table(scan, alpha)[: len(scan.entries)]  # what was skipped is told line by line
@@ -144,7 +145,9 @@ def _print_scan(scan: "Scan", alpha: float) -> None:
     typer.echo(f"changed        {changed:,} {name}{share}")
     typer.echo(f"largest D      {format_number(table['largest D'].max(), '.4f')}")
     winners = int(table["winners"].sum())
-    typer.echo(f"winning        {winners:,} {name} at alpha {alpha:g} (p is uncalibrated: the {name} are paired)")
+    typer.echo(
+        f"winning        {winners:,} {name} at alpha {format_level(alpha)} (p is uncalibrated: the {name} are paired)"
+    )
     for note in dict.fromkeys((*scan.notes, *(note for entry in scan.entries for note in entry.notes))):
         typer.echo(f"note           {note}")
     for skipped in scan.skipped[:10]:

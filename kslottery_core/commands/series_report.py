@@ -22,14 +22,14 @@ MOST_COLUMNS = 8
 
 def describe_threshold(width: int, alpha: float) -> str:
     """The least count that wins by exact p at this width d, beside the paper's tau(alpha) on D."""
-    from kslottery_core.ks import compute_least_detectable_count, compute_tau
+    from kslottery_core.ks import compute_least_detectable_count, compute_tau, format_level
 
     least = compute_least_detectable_count(width, alpha)
     if least is None:
         exact = "no k wins by the exact p"
     else:
         exact = f"k >= {least} of {width:,} (D >= {least / width:.4f}) by the exact p"
-    return f"at alpha {alpha:g} {exact}; asymptotic tau = {compute_tau(width, alpha):.4f}"
+    return f"at alpha {format_level(alpha)} {exact}; asymptotic tau = {compute_tau(width, alpha):.4f}"
 
 
 def print_series(series: "EmbeddingSeries", found: "KSSeries", labels: Sequence[str], alpha: float, top: int) -> None:

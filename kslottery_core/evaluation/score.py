@@ -65,8 +65,9 @@ def create_spbleu() -> "Metric":
                 with contextlib.suppress(OSError):
                     leftover.unlink(missing_ok=True)
         reason = getattr(problem, "reason", problem)  # urllib wraps the cause of a failed download
-        if isinstance(reason, OSError) and reason.strerror and not reason.filename:
-            reason = reason.strerror  # without its number, which says nothing to a reader
+        if isinstance(reason, OSError) and reason.strerror:
+            at = f": {_shorten_home(Path(reason.filename))}" if reason.filename else ""
+            reason = f"{reason.strerror}{at}"  # without its number, which says nothing to a reader
         raise SpBLEUUnavailableError(
             f"spBLEU is not measured: its SentencePiece model could not be loaded or fetched ({reason}); put "
             f"{SPBLEU_MODEL_NAME} into {_shorten_home(path.parent)}, or name a copy in {SPBLEU_MODEL_VARIABLE}."

@@ -12,7 +12,7 @@ from kslottery_core.ks.p_values import (
     get_p_value_table,
 )
 from kslottery_core.ks.pair import compute_pair_ks
-from kslottery_core.ks.result import KSResult, format_statistic, load_ks_result, save_ks_result
+from kslottery_core.ks.result import KSResult, format_level, format_statistic, load_ks_result, save_ks_result
 from kslottery_core.ks.series import KSSeries, compute_series_ks, load_ks_series, save_ks_series
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "compute_series_ks",
     "compute_several_ks",
     "compute_tau",
+    "format_level",
     "format_statistic",
     "get_p_value_table",
     "load_ks_result",

@@ -18,6 +18,11 @@ def format_statistic(value: float) -> str:
     return str(Decimal(float(value)).quantize(Decimal("0.0001"), ROUND_HALF_UP))
 
 
+def format_level(significance_level: float) -> str:
+    """An alpha of at most six digits as people write it: 0.05, 1e-5."""
+    return f"{significance_level:g}".replace("e-0", "e-")
+
+
 @dataclass(frozen=True, eq=False)
 class KSResult:
     """KS comparison of V row pairs of width d.

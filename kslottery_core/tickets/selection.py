@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kslottery_core.errors import TicketError
-from kslottery_core.ks import KSResult, check_significance_level, compute_tau, format_statistic
+from kslottery_core.ks import KSResult, check_significance_level, compute_tau, format_level, format_statistic
 from kslottery_core.tickets.thresholds import compute_least_count, compute_ticket_curve
 from kslottery_core.tickets.ticket import Ticket
 
@@ -92,7 +92,7 @@ def describe_empty_ticket(
     if result.changed_count == 0:
         return "No row differs between before and after, so no significance level gives a ticket."
     least = compute_least_count(result, significance_level, correction, p_value_method)
-    level = _write_level(significance_level)
+    level = format_level(significance_level)
     if least is None:
         seen = f"At the significance level {level} no D would win in rows of {result.width:,} values."
     else:
@@ -107,11 +107,7 @@ def describe_empty_ticket(
     first = round_up(float(curve.significance_levels[0]))
     count = int(curve.sizes[0])
     tokens = "1 token" if count == 1 else f"{count} tokens"
-    return f"{seen} The least significance level that gives a ticket is {_write_level(first)} ({tokens})."
-
-
-def _write_level(significance_level: float) -> str:
-    return f"{significance_level:g}".replace("e-0", "e-")
+    return f"{seen} The least significance level that gives a ticket is {format_level(first)} ({tokens})."
 
 
 def round_up(significance_level: float, digits: int = 4) -> float:
@@ -153,6 +149,6 @@ def describe_method_disagreement(
     winner = "exact p-value" if least_exact < least_asymptotic else "paper's rule"
     judged = "1 token is" if differing.size == 1 else f"{differing.size:,} tokens are"
     return (
-        f"At the significance level {_write_level(significance_level)}, {judged} judged differently by the exact "
+        f"At the significance level {format_level(significance_level)}, {judged} judged differently by the exact "
         f"p-value and by {rule}: {listed}, winning only by the {winner}."
     )

@@ -192,12 +192,14 @@ def test_a_presenter_goes_through_the_slides_by_keyboard(shared_server, browser,
         wait_until_still(page)
         expect(find_number(page)).to_have_text(f"{number} of 4")
         page.wait_for_function(FITS)
+        wait_until_still(page)
+        assert page.evaluate(FITS), f"{title} needs no scrolling"
         expect(page.get_by_test_id("stSidebar")).to_be_hidden()
     page.locator(".stPlotlyChart svg.main-svg").first.wait_for()
     page.wait_for_function(
         "document.querySelector('.js-plotly-plot').getBoundingClientRect().height > 0.6 * innerHeight"
     )
-    page.wait_for_function(FITS)
+    assert page.evaluate(FITS)
     size = page.locator(".stPlotlyChart .xtick text").first.evaluate(
         "text => parseFloat(getComputedStyle(text).fontSize)"
     )

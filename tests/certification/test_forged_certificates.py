@@ -102,11 +102,11 @@ FORGERIES = {
         add_one,
         "token id that the partial model predicts: ",
     ),
-    "probability": ((*SEQUENCE, "first_probabilities", 0), lambda p: p + 0.01, "probability of the first choice: "),
+    "probability": ((*SEQUENCE, "first_probabilities", 0), lambda p: p + 0.01, "of the first choice (p_A): "),
     "no probability": (
         (*SEQUENCE, "second_probabilities", 0),
         None,
-        "probability of the second choice: none stands in the certificate",
+        "probability of the second choice (p_B): none stands in the certificate",
     ),
     "output": (("sentences", 4, "output"), "a cat", 'sentence 5: output: "a cat" stands in the certificate, '),
     "source": (("sentences", 4, "source"), "a cat", 'sentence 5: source sentence: "a cat" stands'),
@@ -150,9 +150,9 @@ def test_rounding_is_allowed_up_to_the_tolerance_and_said(certified):
     )
     assert verify_certification(certified).rounding is None
     far = change(certified, path, lambda p: p - 2 * PROBABILITY_TOLERANCE)
-    assert "probability of the first choice: " in next(Comparison(far, certified).list_differences())
+    assert "probability of the first choice (p_A): " in next(Comparison(far, certified).list_differences())
     nothing = change(certified, path, lambda p: math.nan)
-    assert "probability of the first choice: nan" in next(Comparison(nothing, certified).list_differences())
+    assert "probability of the first choice (p_A): nan" in next(Comparison(nothing, certified).list_differences())
     logit = change(certified, ("chosen", "largest_exact_difference"), LOGIT_TOLERANCE / 2)
     comparison = Comparison(logit, certified)
     assert list(comparison.list_differences()) == []

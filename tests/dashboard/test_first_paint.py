@@ -5,9 +5,11 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import pytest
 import streamlit as st
 
 from dashboard.components import picture
+from dashboard.views import pair
 
 CODE = """
 import sys
@@ -52,20 +54,32 @@ def test_a_pair_seen_before_opens_without_heavy_imports_and_a_new_one_needs_them
     assert loaded == []
 
 
-def test_only_the_first_picture_of_a_session_lets_what_was_sent_before_it_paint(open_app, monkeypatch):
+@pytest.fixture
+def events(monkeypatch):
+    """What a page does in its order: numbers shown, seconds waited, pictures drawn."""
     events = []
-    draw = st.plotly_chart
 
-    def note(*given, **named):
-        events.append("picture")
-        return draw(*given, **named)
+    def note(name, show):
+        return lambda *given, **named: (events.append(name), show(*given, **named))[1]
 
     monkeypatch.setattr(picture, "HEAD_START_SECONDS", 0.25)
     monkeypatch.setattr(picture, "time", SimpleNamespace(sleep=events.append))
-    monkeypatch.setattr(st, "plotly_chart", note)
+    monkeypatch.setattr(st, "plotly_chart", note("picture", st.plotly_chart))
+    monkeypatch.setattr(pair, "show_metric_row", note("numbers", pair.show_metric_row))
+    return events
+
+
+def test_the_first_page_shows_its_numbers_well_before_its_picture(open_app, events):
     app = open_app("pair")
-    assert events == [0.25, "picture"]
+    assert events == ["numbers", 0.25, "picture"]
     app.run()
-    assert events == [0.25, "picture", "picture"]
+    assert events[3:] == ["numbers", "picture"]
     open_app("pair")
-    assert events[3:] == [0.25, "picture"]
+    assert events[5:] == ["numbers", 0.25, "picture"]
+
+
+def test_no_later_page_waits(open_app, go_to, events):
+    app = open_app("alpha")
+    assert events == []
+    go_to(app, "pair")
+    assert events == ["numbers", "picture"]

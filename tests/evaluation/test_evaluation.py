@@ -2,6 +2,7 @@
 
 import hashlib
 import socket
+from pathlib import Path
 from urllib.error import URLError
 
 import pytest
@@ -149,15 +150,22 @@ def test_a_spbleu_model_that_is_not_there_or_broken_is_told(without_spbleu_model
     assert not without_spbleu_model.exists()
 
 
-def test_a_download_without_a_network_is_told_in_words(monkeypatch):
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        (URLError(socket.gaierror(-2, "Name or service not known")), "Name or service not known"),
+        (PermissionError(13, "Permission denied", str(Path.home() / "here")), "Permission denied: ~/here"),
+    ],
+)
+def test_why_nothing_could_be_downloaded_is_told_in_words(monkeypatch, problem, words):
     import sacrebleu.tokenizers.tokenizer_spm as spm
 
     def fail(url, path, *_):
-        raise URLError(socket.gaierror(-2, "Name or service not known"))
+        raise problem
 
     monkeypatch.setattr(spm, "download_file", fail)
     _, (note,) = compute_scores({"first line": ["a"]}, ["a"], **SIGNED)
-    assert "could not be loaded or fetched (Name or service not known); put" in note
+    assert f"could not be loaded or fetched ({words}); put" in note
 
 
 def test_a_certificate_error_of_the_download_does_not_end_the_run(monkeypatch):

@@ -21,7 +21,7 @@ _show_buttons = st.components.v2.component(
 )
 _PNG_SCALE = 2  # pixels for each pixel on the screen, so that a slide shows it sharp
 HEAD_START_SECONDS = 0.3
-_HEAD_START_KEY = "first_picture_shown"
+_HEAD_START_KEY = "kslottery.head_start_over"
 
 
 def show_picture(
@@ -51,11 +51,16 @@ def show_picture(
 
 
 def _let_the_numbers_paint() -> None:
-    """Hold the first picture of a session back for a moment.
+    """Hold the first picture of the page that a session opens with back for a moment.
 
     With it the browser loads Plotly, nearly 5 MB, and paints nothing while it reads them: numbers sent at the same time
     come up to a second later than numbers sent well before. The picture itself is hardly later for it.
     """
     if _HEAD_START_KEY not in st.session_state:
-        st.session_state[_HEAD_START_KEY] = True
         time.sleep(HEAD_START_SECONDS)
+        end_head_start()
+
+
+def end_head_start() -> None:
+    """The session's first page is through: on the next one the browser has something to show anyway."""
+    st.session_state[_HEAD_START_KEY] = True

@@ -6,9 +6,14 @@ function formatWhole(value) {
   return Math.round(value).toLocaleString("en");
 }
 
+// An id names a token and counts nothing: it has no commas.
+function writeWhole(name, value) {
+  return name === "token_id" ? String(Math.round(value)) : formatWhole(value);
+}
+
 function formatValue(name, value) {
   if (!Number.isFinite(value)) return "not defined";
-  if (WHOLE.has(name)) return formatWhole(value);
+  if (WHOLE.has(name)) return writeWhole(name, value);
   return name === "statistic" || name === "cosine" ? value.toFixed(4) : String(Number(value.toPrecision(4)));
 }
 
@@ -62,7 +67,7 @@ function listEvenTicks(axis, low, high, most) {
     const place = number * step;
     const value = axis.sign * place;
     if (axis.name === "rank" && value < 1) continue;
-    const text = WHOLE.has(axis.name) ? formatWhole(value) : writeDecimal(value, digits, step);
+    const text = WHOLE.has(axis.name) ? writeWhole(axis.name, value) : writeDecimal(value, digits, step);
     ticks.push({ place, text });
   }
   return ticks;
@@ -96,6 +101,6 @@ function listNarrowLogTicks(axis, low, high, most) {
 }
 
 function writeLogValue(axis, value) {
-  if (WHOLE.has(axis.name)) return formatWhole(value);
+  if (WHOLE.has(axis.name)) return writeWhole(axis.name, value);
   return value >= 0.001 && value < 10000 ? String(Number(value.toPrecision(3))) : value.toExponential(0);
 }
