@@ -103,6 +103,31 @@ def test_a_ticket_killed_at_any_step_goes_on_with_the_same_losses_and_rows(run, 
         assert told == ([] if last is None else [f"Continued from the checkpoint of step {last}."])
 
 
+def test_a_training_goes_on_with_as_many_threads_as_it_began_with_and_gives_them_back(run, tmp_path, monkeypatch):
+    present = torch.get_num_threads()
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1})
+    torch.set_num_threads(2)
+    try:
+        run("ticket", tmp_path, kill_at=5)
+    finally:
+        torch.set_num_threads(present)
+    torch.set_num_threads(1)
+    used = []
+    training_step = Trainer.training_step
+
+    def note(self, *given, **named):
+        used.append(torch.get_num_threads())
+        return training_step(self, *given, **named)
+
+    monkeypatch.setattr(Trainer, "training_step", note)
+    try:
+        run("ticket", tmp_path, resume=True)
+        assert set(used) == {2}
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(present)
+
+
 @pytest.mark.parametrize(
     ("method", "changes"),
     [
