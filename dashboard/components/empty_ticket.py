@@ -48,12 +48,17 @@ def show_empty_ticket(comparison: Comparison, selection: SelectedTicket) -> None
         f"**No token wins{corrected}.** That is a normal outcome: careful tuning moves rows only a little. "
         + _describe(comparison, selection)
     )
-    level = find_least_level(selection.curve, LEAST_SIGNIFICANCE_LEVEL, LARGEST_SIGNIFICANCE_LEVEL)
+    level = find_first_level(selection)
     if level is not None and st.button(
         f"Set α to {format_number(level, 4)}", icon=":material/arrow_upward:", key="raise_alpha"
     ):
         session.set_alpha(significance_level=level)
         st.rerun()
+
+
+def find_first_level(selection: SelectedTicket) -> float | None:
+    """The least alpha that can be set and gives a ticket; None when none does."""
+    return find_least_level(selection.curve, LEAST_SIGNIFICANCE_LEVEL, LARGEST_SIGNIFICANCE_LEVEL)
 
 
 def _describe(comparison: Comparison, selection: SelectedTicket) -> str:

@@ -8,15 +8,14 @@ import streamlit as st
 
 from dashboard import loaders, session
 from dashboard.components.alpha_control import show_alpha_control
-from dashboard.components.empty_ticket import show_empty_ticket, show_no_statistic
+from dashboard.components.empty_ticket import find_first_level, show_empty_ticket, show_no_statistic
 from dashboard.components.metric_row import ShownNumber, show_metric_row
 from dashboard.components.navigation import open_page
 from dashboard.components.pair_header import load_shown_comparison, show_pair_line
 from dashboard.components.run_form import OPEN_FORM
 from dashboard.components.ticket_changes import show_ticket_changes
-from dashboard.figures import find_least_level, summarise_ticket
+from dashboard.figures import summarise_ticket
 from dashboard.loaders import Comparison, SelectedTicket
-from dashboard.session import LARGEST_SIGNIFICANCE_LEVEL, LEAST_SIGNIFICANCE_LEVEL
 from dashboard.wording import ORDER_NAMES, escape_markdown, format_count, format_noun, format_share
 from kslottery_core.ks import format_statistic
 
@@ -94,8 +93,7 @@ def _show_ticket(comparison: Comparison, selection: SelectedTicket) -> None:
     ticket = selection.ticket
     st.header(f"The ticket: {format_noun(ticket.size, 'token')}")
     if not ticket.size:
-        first = find_least_level(selection.curve, LEAST_SIGNIFICANCE_LEVEL, LARGEST_SIGNIFICANCE_LEVEL)
-        larger = "" if first is None else "a larger α, or "
+        larger = "" if find_first_level(selection) is None else "a larger α, or "
         st.caption(
             "A ticket of no tokens cannot be downloaded or tuned: there would be nothing to train. "
             f"Choose {larger}the ticket by its number of tokens."

@@ -38,7 +38,9 @@ def test_a_newcomer_goes_from_the_pair_to_the_score_of_a_tuned_ticket(server, pa
     wait_until_still(page)
     expect(find_metric(page, "Tokens in the ticket")).to_have_text("0")
     for size in ("1", "3"):
+        address = page.url
         slider.press("ArrowRight")
+        page.wait_for_function("address => location.href !== address", arg=address)
         expect(find_metric(page, "Tokens in the ticket")).to_have_text(size)
         wait_until_still(page)
     page.get_by_label("α as a number").fill("0.05")
