@@ -13,9 +13,9 @@ _ROOT = str(Path(__file__).resolve().parents[1])
 if _ROOT not in sys.path:
     sys.path.insert(0, _ROOT)
 
-from dashboard import session  # noqa: E402
-from dashboard.components.navigation import register_pages, show_sidebar  # noqa: E402
-from dashboard.components.picture import end_head_start  # noqa: E402
+from dashboard import state  # noqa: E402
+from dashboard.controls.navigation import register_pages, show_sidebar  # noqa: E402
+from dashboard.controls.picture import end_head_start  # noqa: E402
 
 _TITLES = {
     "pair": ("Pair", ":material/compare_arrows:"),
@@ -35,7 +35,7 @@ _CHOOSING = ("runs", "studies")
 
 def _render(name: str) -> None:
     """Import a page only when it is opened: the first paint does not wait for the others."""
-    importlib.import_module(f"dashboard.views.{name}").render()
+    importlib.import_module(f"dashboard.views.{name}.page").render()
 
 
 st.set_page_config(page_title="KS-Lottery", page_icon="🎟️", layout="wide")
@@ -48,13 +48,13 @@ _pages = {
 register_pages(_pages)
 _open_page = st.navigation(list(_pages.values()))
 _name = _open_page.url_path or "pair"
-session.restore_choice(_name)
+state.restore_choice(_name)
 # Twice: what was chosen before the run stands in the address while the page is still being drawn, and what the page
 # itself changes at the end. The second does nothing where nothing has changed.
 if _name not in _CHOOSING:
-    session.write_address()
+    state.write_address()
 _open_page.run()
 end_head_start()
-if not session.is_presenting(_name):
+if not state.is_presenting(_name):
     show_sidebar()
-session.write_address()
+state.write_address()

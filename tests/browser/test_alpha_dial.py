@@ -8,7 +8,7 @@ import pytest
 from browser_waiting import find_metric, wait_until_still
 from playwright.sync_api import expect
 
-from dashboard.components import alpha_dial
+from dashboard.controls import alpha_dial
 from dashboard.wording import format_share
 from kslottery_core.checkpoints import open_pair
 from kslottery_core.demo import DEMO_PATH

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pandas as pd
 import pytest
 
-from dashboard.components import token_map as token_map_component
+from dashboard.views.tokens import map as token_map_component
 from kslottery_core.checkpoints import open_pair
 from kslottery_core.demo import DEMO_PATH
 from kslottery_core.ks import compute_pair_ks

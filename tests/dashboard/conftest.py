@@ -10,7 +10,7 @@ from streamlit.util import calc_hash
 import dashboard
 import kslottery_core.runs
 from dashboard import loaders
-from dashboard.components import picture
+from dashboard.controls import picture
 from kslottery_core.checkpoints import open_pair
 from kslottery_core.ks import compute_pair_ks
 

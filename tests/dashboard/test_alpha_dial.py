@@ -10,14 +10,14 @@ import pytest
 from safetensors.torch import load_file, save_file
 from scipy.stats import ks_2samp
 
-from dashboard import session
-from dashboard.components import alpha_dial
-from dashboard.figures import RankedNeighbours, summarise_ranked_neighbours
+from dashboard import state
+from dashboard.controls import alpha_dial
 from dashboard.loaders import AlphaChoice, PairChoice, load_comparison, load_selection
-from dashboard.session import Choice, build_address, describe_place, describe_rule, forget_addressed, read_address
-from dashboard.session import read_top_k as read
-from dashboard.session.rule import describe_ties
+from dashboard.state import Choice, build_address, describe_place, describe_rule, forget_addressed, read_address
+from dashboard.state import read_top_k as read
+from dashboard.state.rule import describe_ties
 from kslottery_core.ks import format_statistic
+from kslottery_core.tickets.summary import RankedNeighbours, summarise_ranked_neighbours
 
 DIAL = "kslottery_alpha_dial"
 
@@ -311,6 +311,6 @@ def test_thousands_may_be_set_apart(typed, number):
 )
 def test_only_a_rule_is_taken_from_the_browser(monkeypatch, chosen, changes):
     asked = []
-    monkeypatch.setattr(session, "set_alpha", lambda **how: asked.append(how))
+    monkeypatch.setattr(state, "set_alpha", lambda **how: asked.append(how))
     alpha_dial.take_chosen(chosen)
     assert asked == changes

@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from dashboard.figures.certificate import (
+from dashboard.views.certificates.figures import (
     certificate_curve_figure,
     find_least_certifying_level,
     list_points,
@@ -12,7 +12,7 @@ from dashboard.figures.certificate import (
     summarise_certificates,
     summarise_margins,
 )
-from dashboard.figures.sentence import (
+from dashboard.views.certificates.sentence_figure import (
     VERDICT_SIGNS,
     sentence_figure,
     summarise_sentence,

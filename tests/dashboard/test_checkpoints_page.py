@@ -9,8 +9,7 @@ import pytest
 import kslottery_core.checkpoints
 import kslottery_core.ks
 from dashboard import loaders
-from dashboard.components.checkpoint_picker import name_checkpoints
-from dashboard.components.series_tables import build_series_table
+from dashboard.controls.checkpoint_picker import name_checkpoints
 from dashboard.loaders import AlphaChoice, PairChoice
 from dashboard.loaders.series import (
     ComparableRun,
@@ -21,7 +20,8 @@ from dashboard.loaders.series import (
     load_series_selection,
     split_revision,
 )
-from dashboard.reports.finding_tables import build_overlap_table
+from dashboard.views.checkpoints.rows import build_overlap_table
+from dashboard.views.checkpoints.table import build_series_table
 from kslottery_core.errors import CheckpointError
 
 

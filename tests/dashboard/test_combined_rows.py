@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from dashboard.components import row_choice
-from dashboard.components.ticket_shelf import AT_ALPHA
+from dashboard.controls.ticket_shelf import AT_ALPHA
+from dashboard.views.runs import row_choice
 
 CORPUS = {"en": "the word1", "ca": "the"}
 

@@ -4,29 +4,26 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from dashboard.figures import (
-    find_least_level,
-    find_score_end,
-    loss_curve_figure,
-    row_histogram_figure,
-    score_bar_figure,
+from dashboard.controls.ticket_figures import (
     statistic_histogram_figure,
-    summarise_change,
-    summarise_loss,
-    summarise_neighbours,
-    summarise_pair,
-    summarise_row_histogram,
-    summarise_scores,
     summarise_statistics,
-    summarise_ticket,
     summarise_ticket_curve,
     ticket_curve_figure,
-    token_cdf_figure,
 )
-from dashboard.figures.palette import AFTER, BEFORE, WINNER, escape_text
+from dashboard.palette import AFTER, BEFORE, WINNER, escape_text
+from dashboard.views.compare.figures import find_score_end, score_bar_figure, summarise_scores
+from dashboard.views.runs.figures import loss_curve_figure, summarise_loss
+from dashboard.views.tokens.distribution_figure import row_histogram_figure, summarise_row_histogram, token_cdf_figure
 from kslottery_core.ks import compute_cdf_gap
 from kslottery_core.progress import ProgressEvent
 from kslottery_core.tickets import compute_ticket_curve, compute_ticket_mask
+from kslottery_core.tickets.summary import (
+    find_least_level,
+    summarise_change,
+    summarise_neighbours,
+    summarise_pair,
+    summarise_ticket,
+)
 
 
 def name_traces(figure):

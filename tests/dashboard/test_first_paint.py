@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 import streamlit as st
 
-from dashboard.components import picture
-from dashboard.views import pair
+from dashboard.controls import picture
+from dashboard.views.pair import page
 
 CODE = """
 import sys
@@ -65,7 +65,7 @@ def events(monkeypatch):
     monkeypatch.setattr(picture, "HEAD_START_SECONDS", 0.25)
     monkeypatch.setattr(picture, "time", SimpleNamespace(sleep=events.append))
     monkeypatch.setattr(st, "plotly_chart", note("picture", st.plotly_chart))
-    monkeypatch.setattr(pair, "show_metric_row", note("numbers", pair.show_metric_row))
+    monkeypatch.setattr(page, "show_metric_row", note("numbers", page.show_metric_row))
     return events
 
 

@@ -3,18 +3,18 @@ import math
 import numpy as np
 import pytest
 
-from dashboard.figures import statistic_histogram_figure, summarise_statistics
-from dashboard.figures.growth import growth_figure, summarise_growth
-from dashboard.figures.layers import layer_map_figure, summarise_layers
-from dashboard.figures.palette import MARK
-from dashboard.figures.scan import find_least_winning_level, summarise_entry, summarise_scan
-from dashboard.figures.series import (
+from dashboard.controls.ticket_figures import statistic_histogram_figure, summarise_statistics
+from dashboard.palette import MARK
+from dashboard.views.checkpoints.figures import (
     WinnerBars,
     overlap_figure,
     summarise_overlap,
     summarise_sharing,
     winner_bar_figure,
 )
+from dashboard.views.checkpoints.growth_figure import growth_figure, summarise_growth
+from dashboard.views.layers.figures import layer_map_figure, summarise_layers
+from dashboard.views.layers.scan_figure import find_least_winning_level, summarise_entry, summarise_scan
 from kslottery_core.ks import compute_p_values
 from kslottery_core.scans import ScanEntry, SkippedParameter, describe_parameter
 from kslottery_core.tickets import compute_overlap

@@ -9,10 +9,9 @@ import pytest
 
 import kslottery_core.checkpoints
 import kslottery_core.scans
-from dashboard.components import scan_control
 from dashboard.loaders import PairChoice
 from dashboard.loaders.scan import go_on_scanning, load_kept_scan, plan_scan
-from dashboard.views import layers
+from dashboard.views.layers import control, page
 from dashboard.wording import escape_markdown
 from kslottery_core.errors import CheckpointError
 from kslottery_core.scans import scan
@@ -41,8 +40,8 @@ def choice(pair_folder):
 @pytest.fixture
 def hold_scan(monkeypatch):
     """The page believes a scan to be under way, but nothing is compared."""
-    monkeypatch.setattr(layers, "scan_on", lambda plan, bar: None)
-    monkeypatch.setattr(scan_control, "_DOUBLE_CLICK_SECONDS", 0.0)
+    monkeypatch.setattr(page, "scan_on", lambda plan, bar: None)
+    monkeypatch.setattr(control, "_DOUBLE_CLICK_SECONDS", 0.0)
 
 
 def test_the_page_says_what_a_scan_costs_before_it_reads_a_row(open_app, home):
@@ -63,7 +62,7 @@ def test_an_interrupted_scan_goes_on_where_it_stopped(choice, open_app, monkeypa
     assert read_button(app) == "Go on"
     assert f"3 of {MATRICES} matrices are done and kept; {MATRICES - 3} are left" in read_texts(app)
     assert read_metrics(app)["Matrices compared"] == "3"
-    monkeypatch.setattr(scan_control, "_SLICE_SECONDS", 0.0)  # the page is then drawn after every matrix
+    monkeypatch.setattr(control, "_SLICE_SECONDS", 0.0)  # the page is then drawn after every matrix
     app.button(key="scan_button").click().run()
     assert read_metrics(app)["Matrices compared"] == str(MATRICES)
 

@@ -3,7 +3,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from dashboard.figures.overlap_sets import (
+from dashboard.palette import NEUTRAL, WINNER
+from dashboard.views.tokens.overlap_sets_figure import (
     MOST_COLUMNS,
     OverlapSets,
     find_members,
@@ -11,7 +12,6 @@ from dashboard.figures.overlap_sets import (
     summarise_agreement,
     summarise_overlap_sets,
 )
-from dashboard.figures.palette import NEUTRAL, WINNER
 
 NAMES = ("Present ticket", "α = 0.5", "Frequent <b>")
 MEMBERS = ({1, 2, 3, 7}, {1, 2, 3, 4, 7, 8}, {3, 4, 9, 11})

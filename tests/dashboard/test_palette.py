@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from dashboard.components import study_grid
-from dashboard.figures import loss_curve_figure, score_bar_figure, summarise_loss, summarise_scores
-from dashboard.figures.growth import growth_figure, summarise_growth
-from dashboard.figures.palette import AFTER, BEFORE, MARK, NEUTRAL, SERIES, WINNER, choose_series_line
-from dashboard.figures.token_overlay import (
+from dashboard.palette import AFTER, BEFORE, MARK, NEUTRAL, SERIES, WINNER, choose_series_line
+from dashboard.views.checkpoints.growth_figure import growth_figure, summarise_growth
+from dashboard.views.compare.figures import score_bar_figure, summarise_scores
+from dashboard.views.runs.figures import loss_curve_figure, summarise_loss
+from dashboard.views.studies import grid
+from dashboard.views.tokens.overlay_figure import (
     MOST_OVERLAID,
     OverlaidToken,
     cdf_difference_figure,
@@ -77,5 +78,5 @@ def test_ways_of_tuning_and_losses_are_not_drawn_as_before():
 
 
 def test_a_running_cell_of_a_study_is_not_drawn_as_before():
-    assert BEFORE not in study_grid._COLOURS.values()
-    assert len(set(study_grid._COLOURS.values())) == len(study_grid._COLOURS)
+    assert BEFORE not in grid._COLOURS.values()
+    assert len(set(grid._COLOURS.values())) == len(grid._COLOURS)

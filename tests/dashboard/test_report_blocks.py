@@ -7,14 +7,14 @@ from dashboard import loaders
 from dashboard.loaders import AlphaChoice, PairChoice
 from dashboard.loaders.scan import plan_scan
 from dashboard.loaders.series import expand_sources, load_kept_series, load_series
-from dashboard.reports.block import Block, Picture, sign_block
-from dashboard.reports.context import ReportContext
-from dashboard.reports.html_table import render_table
-from dashboard.reports.registry import BLOCKS, find_block
-from dashboard.reports.report import build_report
-from dashboard.reports.slides import build_slides, enlarge_figure, trim_table
-from dashboard.session.choice import Choice, ScanView, SeriesView
-from dashboard.session.report_words import ReportWords
+from dashboard.report.block import Block, Picture, sign_block
+from dashboard.report.context import ReportContext
+from dashboard.report.html_table import render_table
+from dashboard.report.report import build_report
+from dashboard.report.slides import build_slides, enlarge_figure, trim_table
+from dashboard.state.choice import CheckpointsView, Choice, LayersView
+from dashboard.state.report_words import ReportWords
+from dashboard.views.report.blocks import BLOCKS, find_block
 from dashboard.wording import format_moment
 from kslottery_core.corpora import CorpusSpec
 from kslottery_core.demo import DEMO_PATH
@@ -160,7 +160,7 @@ def test_the_map_counts_every_token_and_draws_winners_as_points(make_context):
 
 
 def test_the_map_draws_no_more_points_than_a_file_can_take(make_context, monkeypatch):
-    monkeypatch.setattr("dashboard.reports.token_block._MOST_POINTS", 2)
+    monkeypatch.setattr("dashboard.views.tokens.report_block._MOST_POINTS", 2)
     (picture,) = build("map", make_context()).pictures
     assert [label for label, *_ in picture.figure.data[1].customdata] == ["Translate", "English"]
     assert "Of 4 winners only the 2 of largest D are drawn as points, the others are in the shade." in picture.caption
@@ -195,23 +195,25 @@ def test_the_layer_block_takes_a_kept_scan_and_starts_none(make_context, home):
     assert block.signature.startswith("scan ")
     by_number = make_context(Choice(alpha=AlphaChoice(top_k=100)))
     assert build("layers", by_number).signature.endswith("α = 0.05")
-    assert "has not been scanned" in build("layers", make_context(Choice(scan=ScanView(unit="column")))).problem
+    assert "has not been scanned" in build("layers", make_context(Choice(layers=LayersView(unit="column")))).problem
 
 
 def test_nothing_is_looked_up_on_the_hub_without_a_word(make_context, monkeypatch):
-    choice = Choice(pair=PairChoice("someone/before", "someone/after"), series=SeriesView(("someone/a", "someone/b")))
+    choice = Choice(
+        pair=PairChoice("someone/before", "someone/after"), checkpoints=CheckpointsView(("someone/a", "someone/b"))
+    )
     asked = []
     context = ReportContext(choice, None, None, MOMENT, lambda wanted: bool(asked.append(wanted)))
-    monkeypatch.setattr("dashboard.reports.layer_block.plan_scan", lambda *how: pytest.fail("it would be opened"))
-    monkeypatch.setattr("dashboard.reports.checkpoint_block.load_kept_series", lambda *how: pytest.fail("opened"))
+    monkeypatch.setattr("dashboard.views.layers.report_block.plan_scan", lambda *how: pytest.fail("it would be opened"))
+    monkeypatch.setattr("dashboard.views.checkpoints.report_block.load_kept_series", lambda *how: pytest.fail("opened"))
     assert "asks to fetch" in build("layers", context).problem
     assert "asks to fetch" in build("checkpoints", context).problem
     assert asked == [(choice.pair, "all weights"), ("someone/before", None, ("someone/a", "someone/b"))]
 
 
 def test_the_checkpoint_block_takes_a_kept_series_and_compares_none(make_context, home):
-    choice = Choice(series=SeriesView((str(DEMO_PATH / "series"),)))
-    sources = expand_sources(choice.series.sources)
+    choice = Choice(checkpoints=CheckpointsView((str(DEMO_PATH / "series"),)))
+    sources = expand_sources(choice.checkpoints.sources)
     assert load_kept_series(DEMO_PAIR, sources) is None
     assert "has not been compared" in build("checkpoints", make_context(choice)).problem
     assert not list((home / "cache").glob("series-*"))
@@ -281,9 +283,9 @@ def study(monkeypatch):
     )
     record = SimpleNamespace(study_id="s", name="My study", status=SimpleNamespace(state="finished", created=MOMENT))
     store = SimpleNamespace(list=lambda: (record,))
-    monkeypatch.setattr("dashboard.reports.run_blocks.load_study_store", lambda: store)
+    monkeypatch.setattr("dashboard.views.studies.report_block.load_study_store", lambda: store)
     monkeypatch.setattr(
-        "dashboard.reports.run_blocks.load_study_table", lambda found: StudyTable(rows, tuple(measures))
+        "dashboard.views.studies.report_block.load_study_table", lambda found: StudyTable(rows, tuple(measures))
     )
     return record
 
@@ -325,7 +327,7 @@ def test_small_print_is_only_text(make_context):
 def test_all_blocks_with_something_to_show_or_just_the_chosen_ones(make_context):
     context = make_context(Choice(token_ids=(302,)))
     words = ReportWords("Me", {"pair": ("before", ""), "layers": ("", "after")})
-    report = build_report(context, None, "", words)
+    report = build_report(context, BLOCKS, "", words, leave_out_empty=True)
     assert [section.name for section in report.sections] == [
         "pair",
         "ticket",

@@ -6,9 +6,9 @@ import pytest
 
 from dashboard import loaders
 from dashboard.loaders import AlphaChoice, PairChoice
-from dashboard.reports.certificate_block import build_certificate_block
-from dashboard.reports.context import ReportContext
-from dashboard.session.choice import Choice
+from dashboard.report.context import ReportContext
+from dashboard.state.choice import Choice
+from dashboard.views.certificates.report_block import build_certificate_block
 from dashboard.wording import format_formula
 from kslottery_core.certification import CertificationTask, certify, save_certification
 from kslottery_core.corpora import CorpusSpec

@@ -9,20 +9,14 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from dashboard.reports.block import Block, Picture, Table, sign_block
-from dashboard.reports.html_file import build_html, encode_json, name_file
-from dashboard.reports.html_table import format_cell, render_table
-from dashboard.reports.report import Report, Section
-from dashboard.reports.words import render_words
-from dashboard.session import read_address
-from dashboard.session.choice import Choice, ReportView
-from dashboard.session.report_words import (
-    LONGEST_TITLE,
-    ReportWords,
-    ReportWordsError,
-    build_words_file,
-    read_words_file,
-)
+from dashboard.report.block import Block, Picture, Table, sign_block
+from dashboard.report.html_file import build_html, encode_json, name_file
+from dashboard.report.html_table import format_cell, render_table
+from dashboard.report.report import Report, Section
+from dashboard.report.words import render_words
+from dashboard.state import read_address
+from dashboard.state.choice import Choice, ReportView
+from dashboard.state.report_words import LONGEST_TITLE, ReportWords, ReportWordsError, build_words_file, read_words_file
 
 HOSTILE = "</script><script>document.title='broken'</script><!--<img src=x onerror=alert(1)>\"'&amp;%%data%%"
 

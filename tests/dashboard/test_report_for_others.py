@@ -9,13 +9,13 @@ from dashboard import loaders
 from dashboard.loaders import AlphaChoice, PairChoice
 from dashboard.loaders.scan import plan_scan
 from dashboard.loaders.series import load_series
-from dashboard.reports.context import ReportContext
-from dashboard.reports.html_file import build_html
-from dashboard.reports.html_table import format_cell
-from dashboard.reports.registry import find_block
-from dashboard.reports.report import build_report
-from dashboard.session.choice import Choice, SeriesView, TokenMapView
-from dashboard.session.report_words import ReportWords
+from dashboard.report.context import ReportContext
+from dashboard.report.html_file import build_html
+from dashboard.report.html_table import format_cell
+from dashboard.report.report import build_report
+from dashboard.state.choice import CheckpointsView, Choice, TokenMapView
+from dashboard.state.report_words import ReportWords
+from dashboard.views.report.blocks import find_block
 from dashboard.wording import name_source
 from kslottery_core.scans import scan_parameters
 
@@ -62,7 +62,7 @@ def test_a_report_for_others_shows_no_folders_of_this_computer(zeroed):
     scan_parameters(choice.before, choice.after, plan.folder)
     sources = (choice.after, str(Path(choice.before).parent / "after"))
     load_series(choice, sources)
-    shown = make_context(replace(zeroed, series=SeriesView(sources)))
+    shown = make_context(replace(zeroed, checkpoints=CheckpointsView(sources)))
     chosen = [find_block(name) for name in ("pair", "layers", "checkpoints")]
     report = build_report(shown, chosen, "", ReportWords())
     assert [section.block.problem for section in report.sections] == [None, None, None]

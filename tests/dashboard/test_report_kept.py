@@ -5,11 +5,11 @@ import pytest
 
 from dashboard import loaders
 from dashboard.loaders import AlphaChoice, PairChoice
-from dashboard.reports.context import ReportContext
-from dashboard.reports.registry import BLOCKS
-from dashboard.reports.report import build_report
-from dashboard.session.choice import Choice, TokenMapView
-from dashboard.session.report_words import ReportWords
+from dashboard.report.context import ReportContext
+from dashboard.report.report import build_report
+from dashboard.state.choice import Choice, TokenMapView
+from dashboard.state.report_words import ReportWords
+from dashboard.views.report.blocks import BLOCKS
 from dashboard.wording import format_moment
 from kslottery_core.corpora import CorpusSpec
 from kslottery_core.demo import DEMO_PATH

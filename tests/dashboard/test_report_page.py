@@ -6,20 +6,20 @@ import pyarrow as pa
 import pytest
 
 from dashboard.loaders import AlphaChoice, PairChoice
-from dashboard.reports.block import Block, Table
-from dashboard.reports.html_table import render_table
-from dashboard.reports.registry import find_block
-from dashboard.session import build_address, forget_addressed, read_address
-from dashboard.session.choice import (
-    CertificateView,
+from dashboard.report.block import Block, Table
+from dashboard.report.html_table import render_table
+from dashboard.state import build_address, forget_addressed, read_address
+from dashboard.state.choice import (
+    CertificatesView,
+    CheckpointsView,
     Choice,
+    LayersView,
     ReportView,
-    ScanView,
-    SeriesView,
-    StudyView,
+    StudiesView,
     TokenMapView,
     TokenText,
 )
+from dashboard.views.report.blocks import find_block
 
 
 def read_texts(app):
@@ -193,7 +193,7 @@ def test_the_preview_writes_numbers_as_the_file_does(open_app, monkeypatch):
     )
     block = Block("What was compared", tables=(Table(frame, "Rows", decimals={"D": 4}),))
     known = replace(find_block("pair"), build=lambda context: block)
-    monkeypatch.setattr("dashboard.components.report_context.find_block", lambda name: known)
+    monkeypatch.setattr("dashboard.views.report.opening.find_block", lambda name: known)
     app = open_app("report", blocks="pair")
     shown = app.dataframe[0].proto
     texts = pa.ipc.open_stream(shown.arrow_data.styler.display_values).read_pandas()
@@ -247,10 +247,10 @@ def test_the_address_of_a_report_holds_what_its_blocks_show():
         token_text=TokenText("/text.jsonl", "en", "ca"),
         compared_runs=("one",),
         measure="BLEU, first line",
-        scan=ScanView(unit="column"),
-        series=SeriesView(("/c", "/d")),
-        study=StudyView("s", "en-ca"),
-        certificate=CertificateView(kind="outputs"),
+        layers=LayersView(unit="column"),
+        checkpoints=CheckpointsView(("/c", "/d")),
+        studies=StudiesView("s", "en-ca"),
+        certificates=CertificatesView(kind="outputs"),
         report=ReportView(("pair", "curve"), "Title", presenting=True, slide=3),
     )
     address = build_address(choice, "report")

@@ -4,12 +4,12 @@ import pytest
 
 from dashboard import loaders
 from dashboard.loaders import PairChoice
-from dashboard.reports.context import ReportContext
-from dashboard.reports.registry import find_block
-from dashboard.reports.report import build_report
-from dashboard.reports.slides import build_slides
-from dashboard.session.choice import Choice
-from dashboard.session.report_words import ReportWords
+from dashboard.report.context import ReportContext
+from dashboard.report.report import build_report
+from dashboard.report.slides import build_slides
+from dashboard.state.choice import Choice
+from dashboard.state.report_words import ReportWords
+from dashboard.views.report.blocks import find_block
 from kslottery_core.demo import DEMO_PATH
 
 MOMENT = 1_780_000_000.0

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from dashboard.components import row_choice
+from dashboard.views.runs import row_choice
 from kslottery_core.tickets import load_ticket, save_ticket, select_random_ticket
 
 

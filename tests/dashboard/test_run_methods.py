@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from dashboard.run_summary import summarise_run
+from dashboard.controls.run_summary import summarise_run
 from dashboard.wording import METHOD_EXPLANATIONS, METHOD_NAMES, RULE_NAMES, TICKET_ROW_NAMES
 from kslottery_core.runs import RunStore
 from kslottery_core.tickets import RULES

@@ -6,8 +6,8 @@ import psutil
 import pytest
 
 from dashboard import loaders
-from dashboard.components import run_entries
-from dashboard.run_summary import describe_group_differences, group_runs, summarise_run
+from dashboard.controls.run_summary import describe_group_differences, group_runs, summarise_run
+from dashboard.views.runs import entries
 from kslottery_core.errors import RunError
 from kslottery_core.runs import RunStore
 from kslottery_core.runs.status import read_host
@@ -113,7 +113,7 @@ def test_an_empty_ticket_is_not_started_and_the_largest_d_is_offered(open_app, t
     fill_texts(app, texts)
     app.button(key="run_start").click().run()
     assert "The ticket is empty" in app.error[0].value
-    app.selectbox(key="run_ticket_source").set_value(run_entries.FROM_TOP).run()
+    app.selectbox(key="run_ticket_source").set_value(entries.FROM_TOP).run()
     app.number_input(key="run_top").set_value(4)
     app.button(key="run_start").click().run()
     assert launched[0].ticket.size == 4
@@ -426,11 +426,11 @@ def test_runs_tested_in_different_ways_are_not_ranked_together(open_app, save_ru
 
 
 def test_bars_of_one_measure_share_an_axis_over_all_groups(open_app, save_run, make_score, monkeypatch):
-    from dashboard.views import compare
+    from dashboard.views.compare import page
 
     drawn = []
-    draw = compare.score_bar_figure
-    monkeypatch.setattr(compare, "score_bar_figure", lambda *bars, **how: drawn.append(draw(*bars, **how)) or drawn[-1])
+    draw = page.score_bar_figure
+    monkeypatch.setattr(page, "score_bar_figure", lambda *bars, **how: drawn.append(draw(*bars, **how)) or drawn[-1])
     save_run("r1", scores=[make_score(10.0)])
     save_run("r2", scores=[make_score(30.0, test_set_hash="t2")])
     open_app("compare")
@@ -472,7 +472,7 @@ def test_line_breaks_of_outputs_are_seen(open_app, save_run, make_score):
 
 @pytest.mark.parametrize(("words", "height"), [(60, "content"), (4000, 720)])
 def test_an_output_is_shown_whole_however_long_it_is(open_app, save_run, make_score, monkeypatch, words, height):
-    from dashboard.components import output_table
+    from dashboard.views.compare import output_table
 
     heights = []
     show = output_table.st.table

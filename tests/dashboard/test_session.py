@@ -3,11 +3,11 @@ import streamlit as st
 from streamlit.runtime.state.query_params import QueryParams
 
 from dashboard.loaders import AlphaChoice, PairChoice
-from dashboard.session import (
+from dashboard.state import (
     SEARCH_MODES,
+    CheckpointsView,
     Choice,
-    ScanView,
-    SeriesView,
+    LayersView,
     TokenFilter,
     build_address,
     forget_addressed,
@@ -23,23 +23,21 @@ FULL = Choice(
     compared_runs=("r1", "r2"),
     token_filter=TokenFilter("a,b=&#", "pattern", True, False, True, ("word", "unknown"), ("latin", "none"), 3, 900),
     measure="chrF++, first line",
-    scan=ScanView("column", "*mlp*", "median", True, "model.layers.3.mlp.up_proj.weight"),
-    series=SeriesView(("/a/checkpoint-1", "org/b@v2"), True),
+    layers=LayersView("column", "*mlp*", "median", True, "model.layers.3.mlp.up_proj.weight"),
+    checkpoints=CheckpointsView(("/a/checkpoint-1", "org/b@v2"), True),
 )
 
 
 @pytest.fixture
 def addresses(monkeypatch):
     """The address while the Tokens page draws its last part, run by run, and how often one was sent to the browser."""
-    from dashboard.views import tokens
+    from dashboard.views.tokens import page
 
     drawn, sent = [], []
     send = QueryParams._send_query_param_msg
     monkeypatch.setattr(QueryParams, "_send_query_param_msg", lambda params: sent.append(1) or send(params))
-    show = tokens.show_ticket_overlap
-    monkeypatch.setattr(
-        tokens, "show_ticket_overlap", lambda *how: drawn.append(st.query_params.to_dict()) or show(*how)
-    )
+    show = page.show_ticket_overlap
+    monkeypatch.setattr(page, "show_ticket_overlap", lambda *how: drawn.append(st.query_params.to_dict()) or show(*how))
     return drawn, sent
 
 
@@ -92,8 +90,8 @@ def test_what_a_page_changes_itself_is_in_the_address_afterwards(open_app):
     [
         ("tokens", "token_ids"),
         ("tokens", "token_filter"),
-        ("layers", "scan"),
-        ("checkpoints", "series"),
+        ("layers", "layers"),
+        ("checkpoints", "checkpoints"),
         ("checkpoints", "token_ids"),
         ("runs", "run_id"),
         ("compare", "compared_runs"),
@@ -119,7 +117,7 @@ def test_an_empty_address_changes_nothing():
 def test_another_pair_drops_what_was_picked_inside_the_old_one():
     choice, _ = read_address({"before": "/c", "after": "/d"}, FULL)
     assert choice.token_ids == ()
-    assert choice.scan == ScanView("column", "*mlp*", "median", True, None)
+    assert choice.layers == LayersView("column", "*mlp*", "median", True, None)
 
 
 @pytest.mark.parametrize("alpha", ["much", "0", "1", "-1", "nan", "inf", "1e-13"])

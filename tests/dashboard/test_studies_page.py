@@ -7,10 +7,10 @@ import pytest
 
 import kslottery_core.studies
 from dashboard import loaders
-from dashboard.components.study_grid import arrange_cells
-from dashboard.components.study_table import build_result_rows
-from dashboard.reports.csv_file import build_csv
-from dashboard.session import Choice, StudyView, build_address, read_address
+from dashboard.report.csv_file import build_csv
+from dashboard.state import Choice, StudiesView, build_address, read_address
+from dashboard.views.studies.grid import arrange_cells
+from dashboard.views.studies.table import build_result_rows
 from kslottery_core.corpora import CorpusSpec
 from kslottery_core.runs.status import read_host
 from kslottery_core.studies import RowRule, StudyArm, StudySpec, StudyStore, StudyText
@@ -395,12 +395,12 @@ def test_the_name_in_the_choice_stays_when_the_study_moves_on(open_app, make_stu
 
 
 def test_an_address_keeps_study_language_and_score():
-    choice = Choice(study=StudyView("20261121-study-1a2b", "en-es"), measure="BLEU, first line")
+    choice = Choice(studies=StudiesView("20261121-study-1a2b", "en-es"), measure="BLEU, first line")
     address = build_address(choice, "studies")
     assert read_address(address, Choice()) == (choice, ())
     assert "study" not in build_address(choice, "runs")
     # Another study has languages of its own.
-    assert read_address({"study": "other"}, choice)[0].study == StudyView("other")
+    assert read_address({"study": "other"}, choice)[0].study == StudiesView("other")
 
 
 @pytest.fixture

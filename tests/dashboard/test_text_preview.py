@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from dashboard.components.text_preview import OPEN_PREVIEW, SHARED, TOKENS
 from dashboard.loaders.texts import sign_text
+from dashboard.views.runs.text_preview import OPEN_PREVIEW, SHARED, TOKENS
 from kslottery_core.corpora import CorpusSpec
 
 
@@ -217,7 +217,7 @@ def test_instructions_bring_their_own_template(open_form, write, launched):
 
 
 def test_a_text_on_the_hub_is_fetched_only_when_asked_for(open_form, monkeypatch, launched):
-    from dashboard.components import text_fields
+    from dashboard.controls import text_fields
 
     asked = []
     monkeypatch.setattr(text_fields, "load_preview", lambda spec: asked.append(spec))

@@ -4,13 +4,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dashboard import loaders, session
-from dashboard.components import overlap_choice, ticket_overlap
-from dashboard.components.overlap_choice import TokenSet
-from dashboard.components.ticket_overlap import build_member_table
-from dashboard.figures.overlap_sets import summarise_overlap_sets
+from dashboard import loaders, state
 from dashboard.loaders import AlphaChoice, PairChoice
-from dashboard.session.token_address import MOST_SETS, read_levels
+from dashboard.state.token_address import MOST_SETS, read_levels
+from dashboard.views.tokens import overlap_choice, ticket_overlap
+from dashboard.views.tokens.overlap_choice import TokenSet
+from dashboard.views.tokens.overlap_sets_figure import summarise_overlap_sets
+from dashboard.views.tokens.ticket_overlap import build_member_table
 
 TICKET = {"token_ids": [3, 4, 40], "vocabulary_size": 64, "rule": "list", "width": 32}
 
@@ -67,7 +67,7 @@ def test_a_click_on_a_bar_chooses_its_combination(monkeypatch):
     sets = [TokenSet("present", "Present ticket", masks[0]), TokenSet("alpha:0.5", "α = 0.5", masks[1])]
     summary = summarise_overlap_sets([entry.name for entry in sets], masks)
     chosen = []
-    monkeypatch.setattr(session, "set_overlap_view", lambda **changes: chosen.append(changes["members"]))
+    monkeypatch.setattr(state, "set_overlap_view", lambda **changes: chosen.append(changes["members"]))
     for data in (0, [0], [2], 7, None, "0"):
         points = [] if data is None else [{"customdata": data}]
         monkeypatch.setattr(ticket_overlap.st, "session_state", {"picture": {"selection": {"points": points}}})
@@ -159,7 +159,7 @@ def test_published_tickets_are_offered_where_the_vocabulary_fits(open_app, monke
         "ca": Ticket((3, 5), 64, "published", significance_level=0.05),
         "en-ca@0.5": Ticket((3,), 64, "published", significance_level=0.5),
     }
-    monkeypatch.setattr("dashboard.components.overlap_choice.load_fitting_published", lambda size: fitting)
+    monkeypatch.setattr("dashboard.views.tokens.overlap_choice.load_fitting_published", lambda size: fitting)
     options = open_app("tokens", overlap="shown").multiselect(key="overlap_sets").options
     assert options == ["Published: ca, α = 0.05 (2 tokens)", "Published: en-ca, α = 0.5 (1 token)"]
 

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dashboard import loaders, session
-from dashboard.components import token_table
-from dashboard.components.token_filter import filter_tokens
-from dashboard.components.token_table import build_display, sort_tokens
-from dashboard.loaders import token_search
-from dashboard.loaders.token_search import TokenSearchError, load_search_mask
-from dashboard.session import TokenFilter, TokenOrder
+from dashboard import loaders, state
+from dashboard.state import TokenFilter, TokenOrder
+from dashboard.views.tokens import search_loading as token_search
+from dashboard.views.tokens import table as token_table
+from dashboard.views.tokens.filter import filter_tokens
+from dashboard.views.tokens.search_loading import TokenSearchError, load_search_mask
+from dashboard.views.tokens.table import build_display, sort_tokens
 from dashboard.wording import ORDER_NAMES, SCRIPT_NAMES
 from kslottery_core.checkpoints.token_scripts import TOKEN_SCRIPTS
 
@@ -322,12 +322,12 @@ def test_ticks_on_another_page_stay(open_app, monkeypatch):
 
 
 def test_the_address_restores_order_and_sets():
-    choice = session.Choice(
+    choice = state.Choice(
         token_order=TokenOrder("cosine", True, 3),
-        overlap=session.OverlapView(True, (0.05,), ("frequent", "checkpoint:/a, b"), ("present", "frequent")),
+        overlap=state.OverlapView(True, (0.05,), ("frequent", "checkpoint:/a, b"), ("present", "frequent")),
     )
-    restored, problems = session.read_address(session.build_address(choice, "tokens"), session.Choice())
+    restored, problems = state.read_address(state.build_address(choice, "tokens"), state.Choice())
     assert (restored, problems) == (choice, ())
-    none = session.Choice(overlap=session.OverlapView(levels=(), sets=()))
-    assert session.read_address(session.build_address(none, "tokens"), session.Choice())[0] == none
-    assert session.forget_addressed(choice, "tokens", {}) == session.Choice()
+    none = state.Choice(overlap=state.OverlapView(levels=(), sets=()))
+    assert state.read_address(state.build_address(none, "tokens"), state.Choice())[0] == none
+    assert state.forget_addressed(choice, "tokens", {}) == state.Choice()

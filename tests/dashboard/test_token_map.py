@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 
 from dashboard import loaders
-from dashboard.components.token_map import MOST_PICKED, _describe, build_settings, choose_picked, limit_view
-from dashboard.figures.token_map import summarise_token_map, token_map_figure
-from dashboard.loaders.token_map import PackedTokens, load_packed_tokens, pack_tokens
-from dashboard.session import TokenMapView
-from dashboard.session.address import build_address, forget_addressed, read_address
-from dashboard.session.choice import Choice
+from dashboard.state import TokenMapView
+from dashboard.state.address import build_address, forget_addressed, read_address
+from dashboard.state.choice import Choice
+from dashboard.views.tokens.map import MOST_PICKED, _describe, build_settings, choose_picked, limit_view
+from dashboard.views.tokens.map_figure import summarise_token_map, token_map_figure
+from dashboard.views.tokens.map_loading import PackedTokens, load_packed_tokens, pack_tokens
 
 ORDER = [3, 0, 4, 1, 2]  # token ids from the largest D down
 

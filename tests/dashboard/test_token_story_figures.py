@@ -3,16 +3,16 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from dashboard.figures.palette import AFTER, BEFORE, MARK, SERIES
-from dashboard.figures.token_neighbours import (
+from dashboard.palette import AFTER, BEFORE, MARK, SERIES
+from dashboard.views.tokens.neighbours_figure import (
     describe_neighbour_changes,
     neighbour_figure,
     summarise_neighbour_changes,
 )
-from dashboard.figures.token_occurrences import mark_spans, occurrences_figure
-from dashboard.figures.token_overlay import cdf_difference_figure, sorted_shift_figure, summarise_overlaid_token
-from dashboard.figures.token_place import describe_shared, summarise_place
-from dashboard.figures.token_shift import (
+from dashboard.views.tokens.occurrences_figure import mark_spans, occurrences_figure
+from dashboard.views.tokens.overlay_figure import cdf_difference_figure, sorted_shift_figure, summarise_overlaid_token
+from dashboard.views.tokens.place_figure import describe_shared, summarise_place
+from dashboard.views.tokens.shift_figure import (
     coordinate_shift_figure,
     describe_coordinate_shifts,
     summarise_coordinate_shifts,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dashboard import loaders, session
+from dashboard import loaders, state
 from dashboard.loaders import PairChoice
 from dashboard.loaders.vocabulary import load_pair_counts
 from kslottery_core.corpora import CorpusSpec
@@ -29,10 +29,10 @@ def comparison(pair_folder):
 def show_chooser():
     import streamlit as st
 
-    from dashboard import loaders, session
-    from dashboard.components.token_text import get_token_spec, show_token_text
+    from dashboard import loaders, state
+    from dashboard.controls.token_text import get_token_spec, show_token_text
 
-    comparison = loaders.load_comparison(session.get_choice().pair)
+    comparison = loaders.load_comparison(state.get_choice().pair)
     shown = show_token_text(comparison)
     st.text(f"shown: {shown is not None}, found: {get_token_spec(comparison) is not None}")
 
@@ -42,7 +42,7 @@ def open_chooser(pair_folder):
     def open_with(**text):
         app = AppTest.from_function(show_chooser, default_timeout=60)
         pair = PairChoice(str(pair_folder / "before"), str(pair_folder / "after"))
-        app.session_state["kslottery.choice"] = session.Choice(pair=pair, token_text=session.TokenText(**text))
+        app.session_state["kslottery.choice"] = state.Choice(pair=pair, token_text=state.TokenText(**text))
         app.run()
         assert not app.exception, app.exception[0].message
         return app
@@ -105,7 +105,7 @@ def test_a_text_is_chosen_and_cleared_by_its_fields(open_chooser, text):
     app.text_input(key="token_text_target").set_value("ca").run()
     assert app.text[0].value == "shown: True, found: True"
     assert "2 lines read: 2 accepted" in read_captions(app)
-    assert app.session_state["kslottery.choice"].token_text == session.TokenText(str(text), "en", "ca")
+    assert app.session_state["kslottery.choice"].token_text == state.TokenText(str(text), "en", "ca")
     app.text_input(key="token_text_path").set_value("").run()
     assert app.session_state["kslottery.choice"].token_text.path is None
 
@@ -138,7 +138,7 @@ def test_a_text_that_cannot_be_read_is_one_sentence_and_stays(open_chooser, text
 
 
 def test_a_text_on_the_hub_is_fetched_only_after_a_click(open_chooser, monkeypatch):
-    from dashboard.components import token_text
+    from dashboard.controls import token_text
 
     looked = []
     monkeypatch.setattr(token_text, "load_preview", lambda spec: looked.append(spec) or 1 / 0)
@@ -149,10 +149,10 @@ def test_a_text_on_the_hub_is_fetched_only_after_a_click(open_chooser, monkeypat
 
 
 def test_the_address_of_the_tokens_page_restores_the_text():
-    text = session.TokenText("/texts/train.jsonl", "en", "ca", "left", "right")
-    address = session.build_address(session.Choice(token_text=text), "tokens")
-    choice, problems = session.read_address(address, session.Choice())
+    text = state.TokenText("/texts/train.jsonl", "en", "ca", "left", "right")
+    address = state.build_address(state.Choice(token_text=text), "tokens")
+    choice, problems = state.read_address(address, state.Choice())
     assert (choice.token_text, problems) == (text, ())
-    assert choice.certificate == session.CertificateView()
-    assert session.build_address(session.Choice(token_text=text), "alpha") == {}
-    assert session.forget_addressed(choice, "tokens", {}).token_text == session.TokenText()
+    assert choice.certificates == state.CertificatesView()
+    assert state.build_address(state.Choice(token_text=text), "alpha") == {}
+    assert state.forget_addressed(choice, "tokens", {}).token_text == state.TokenText()

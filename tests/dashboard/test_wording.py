@@ -3,7 +3,7 @@ import re
 import pandas as pd
 import pytest
 
-from dashboard.reports.csv_file import build_csv
+from dashboard.report.csv_file import build_csv
 from dashboard.wording import (
     escape_markdown,
     format_code,
