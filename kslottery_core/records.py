@@ -95,13 +95,21 @@ def make_scratch_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
 
 
-def save_json(path: Path, content: Any) -> None:
-    """Write JSON beside the target and rename it there, so that a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def replace_file(path: Path, content: str | bytes) -> None:
+    """Write a file beside the target and rename it there, so that no reader ever sees half of it.
+
+    Never makes the folder, which may have been removed on purpose. Raises OSError, and leaves what was there.
+    """
     scratch = make_scratch_path(path)
     try:
-        scratch.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        scratch.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
         scratch.replace(path)
     except OSError:
         scratch.unlink(missing_ok=True)  # on a full disk every leftover takes room from what comes next
         raise
+
+
+def save_json(path: Path, content: Any) -> None:
+    """Write JSON as `replace_file` does, and make the folder where it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")

@@ -21,6 +21,7 @@ CORE_ORDER = [
     {"tickets"},
     {"ks", "neighbours"},
     {"checkpoints", "corpora"},
+    {"jobs"},
     {"records", "progress"},
     {"errors"},
 ]

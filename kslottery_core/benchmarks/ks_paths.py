@@ -264,11 +264,11 @@ def _read_once(*tensors: "torch.Tensor") -> int:
     """Touch every byte of the matrices on all threads, in blocks that fit a cache."""
     import torch
 
-    from kslottery_core.ks.cpu_sweep import count_threads
+    from kslottery_core.jobs import count_processors
 
     blocks: list[np.ndarray] = []
     for tensor in tensors:
         words = tensor.view(torch.uint8).view(-1).numpy()[: tensor.nbytes // 8 * 8].view(np.uint64)
         blocks += np.array_split(words, max(1, tensor.nbytes // _READ_BYTES))
-    with ThreadPoolExecutor(count_threads()) as pool:
+    with ThreadPoolExecutor(count_processors()) as pool:
         return int(np.bitwise_or.reduce(list(pool.map(np.bitwise_or.reduce, blocks))))

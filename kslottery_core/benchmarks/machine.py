@@ -7,7 +7,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from kslottery_core.ks.cpu_sweep import count_threads
+from kslottery_core.jobs import count_processors
 
 LIBRARIES = ("kslottery", "numpy", "numba", "scipy", "torch", "transformers", "peft", "triton", "alibi-detect")
 
@@ -20,7 +20,7 @@ def describe_machine() -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _read_processor(),
-        "cores": count_threads(),
+        "cores": count_processors(),
         "load_at_start": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "device": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
         "python": platform.python_version(),

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from kslottery_core.checkpoints import open_pair
 from kslottery_core.corpora import CorpusSpec
@@ -17,12 +18,12 @@ from kslottery_core.demo.pretraining import FULL_SIZE, QUICK_SIZE, pretrain
 from kslottery_core.demo.series import build_series
 from kslottery_core.errors import RunError
 from kslottery_core.evaluation import EvaluationSettings
+from kslottery_core.jobs import save_status, use_free_cores
 from kslottery_core.ks import compute_pair_ks
 from kslottery_core.progress import OnProgress, ignore_progress
 from kslottery_core.records import load_json, save_json
 from kslottery_core.runs import RunSpec, RunStore, follow_run, launch_run
-from kslottery_core.runs.queue import use_free_cores
-from kslottery_core.runs.status import load_status, save_status
+from kslottery_core.runs.status import load_status
 from kslottery_core.tickets import save_ticket, select_ticket, select_top_k_ticket
 from kslottery_core.tuning import TuningSettings
 from kslottery_core.tuning.saving import save_checkpoint
@@ -118,7 +119,8 @@ def _perform(store: RunStore, spec: RunSpec, on_progress: OnProgress) -> Path:
 
 def _make_public(folder: Path, out: Path) -> None:
     """Take this machine's paths and name out of a finished run's records."""
-    save_status(folder, dataclasses.replace(load_status(folder), pid=None, process_started=None, host=None, queue=None))
+    of_this_machine: dict[str, Any] = dict.fromkeys(("pid", "process_started", "process_identity", "host", "queue"))
+    save_status(folder, dataclasses.replace(load_status(folder), **of_this_machine))
     result_path = folder / "result.json"
     result = load_json(result_path)
     result["device"]["host"] = None

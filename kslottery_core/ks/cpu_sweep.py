@@ -1,10 +1,10 @@
 """The sweep on the CPU: blocks of rows spread over threads."""
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from kslottery_core.jobs import count_processors
 from kslottery_core.ks import binned_path, numpy_path
 from kslottery_core.ks.sweep import Findings
 
@@ -23,7 +23,7 @@ class CPUSweep:
         chosen = path or self._choose_path(rows * afters, width)
         self._compare_block = chosen.compare_block
         self._most_rows = chosen.compute_block_rows(width)
-        self._threads = count_threads()
+        self._threads = count_processors()
         self._pool = ThreadPoolExecutor(self._threads, initializer=_keep_denormals)
 
     def _choose_path(self, rows: int, width: int) -> "ModuleType":
@@ -45,11 +45,6 @@ class CPUSweep:
 
         for _ in self._pool.map(compare, range(0, len(before), step)):
             pass
-
-
-def count_threads() -> int:
-    """How many processor threads this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _keep_denormals() -> None:

@@ -5,13 +5,14 @@ by a line an event, one for each step; a file named `cancel` asks the run to sto
 `result.json` are what it leaves, `log.txt` is what it said. Reading any of it loads no model and no torch.
 """
 
+from kslottery_core.jobs import LIVE_STATES, get_home
 from kslottery_core.runs.follow import follow_run
 from kslottery_core.runs.launch import cancel_run, launch_run
 from kslottery_core.runs.record import RunRecord, load_run
 from kslottery_core.runs.resume import check_resumable, find_resume_step, reopen_run, resume_run
 from kslottery_core.runs.spec import OUTPUTS, RunSpec, check_inputs, check_spec
-from kslottery_core.runs.status import ENDED_STATES, LIVE_STATES, RunStatus
-from kslottery_core.runs.store import RunStore, get_home
+from kslottery_core.runs.status import ENDED_STATES, RunStatus
+from kslottery_core.runs.store import RunStore
 
 __all__ = [
     "ENDED_STATES",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kslottery_core.progress import ProgressEvent
-from kslottery_core.records import make_scratch_path
+from kslottery_core.records import replace_file
 from kslottery_core.runs.record import METRICS_FILE
 
 
@@ -40,7 +40,7 @@ class MetricsFile:
         """Cut off a line that a killed process left unfinished: the next one would be glued to it."""
         lines = self._read_lines()
         if lines and not lines[-1].endswith(b"\n"):
-            self._replace(lines[:-1])
+            replace_file(self._path, b"".join(lines[:-1]))
 
     def _forget(self, phase: str, step: float) -> None:
         kept = []
@@ -48,12 +48,7 @@ class MetricsFile:
             event = _parse(line)
             if event is not None and (event["phase"] != phase or event["step"] < step):
                 kept.append(line)
-        self._replace(kept)
-
-    def _replace(self, lines: list[bytes]) -> None:
-        scratch = make_scratch_path(self._path)
-        scratch.write_bytes(b"".join(lines))
-        scratch.replace(self._path)
+        replace_file(self._path, b"".join(kept))
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

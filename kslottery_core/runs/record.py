@@ -4,12 +4,12 @@ import dataclasses
 import functools
 import json
 import math
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kslottery_core import jobs
 from kslottery_core.errors import KSLotteryError, RunError
 from kslottery_core.progress import ProgressEvent
 from kslottery_core.records import load_json
@@ -20,11 +20,9 @@ SPEC_FILE = "spec.json"
 METRICS_FILE = "metrics.jsonl"
 RESULT_FILE = "result.json"
 OUTPUTS_FILE = "outputs.jsonl"
-LOG_FILE = "log.txt"
 CANCEL_FILE = "cancel"
 CHECKPOINTS_FOLDER = "checkpoints"
 
-_LOG_TAIL_BYTES = 65536
 _EVENT_FIELDS = tuple(entry.name for entry in dataclasses.fields(ProgressEvent))
 
 
@@ -65,11 +63,15 @@ class RunRecord:
 
         Of a resumed run the seconds of its earlier attempts are counted too, not those between them.
         """
-        if self.status.started is None:
-            return self.status.seconds_before or None
-        # Who died wrote no end; the heartbeat is its last sign.
-        end = time.time() if self.status.live else self.status.ended or self.status.heartbeat
-        return None if end is None else self.status.seconds_before + max(0.0, end - self.status.started)
+        status = self.status
+        if status.started is None:
+            return status.seconds_before or None
+        if status.worked_seconds is not None:
+            since = max(0.0, time.time() - (status.heartbeat or 0.0)) if status.live else 0.0
+            return status.seconds_before + status.worked_seconds + since
+        # An older version measured no seconds; who died then wrote no end, and the heartbeat is its last sign.
+        end = time.time() if status.live else status.ended or status.heartbeat
+        return None if end is None else status.seconds_before + max(0.0, end - status.started)
 
     @property
     def remaining_seconds(self) -> float | None:
@@ -94,15 +96,8 @@ class RunRecord:
         return tuple(output for output in outputs if output is not None)
 
     def read_log_tail(self, lines: int = 40) -> str:
-        """The last lines of the run's log; of a line that a progress bar rewrote, only what was last seen."""
-        try:
-            with (self.folder / LOG_FILE).open("rb") as log:
-                log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
-                text = log.read().decode("utf-8", errors="replace")
-        except OSError:
-            return ""
-        shown = [line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.rstrip().split("\n")]
-        return "\n".join(shown[-lines:])
+        """The last lines of the run's log; of a line that a progress bar rewrote, only its last state."""
+        return jobs.read_log_tail(self.folder, lines)
 
 
 def _parse_object(line: bytes) -> dict[str, Any] | None:
@@ -166,7 +161,7 @@ def load_run(folder: Path, read_only: bool = False) -> RunRecord:
         status = load_derived_status(folder)
     except KSLotteryError as problem:
         problems.append(str(problem))
-        status = RunStatus(state="broken", created=_read_age(folder), message=str(problem))
+        status = RunStatus(state="broken", created=jobs.read_folder_age(folder), message=str(problem))
     if (folder / RESULT_FILE).exists():
         try:
             result = load_json(folder / RESULT_FILE, RunError)
@@ -179,13 +174,6 @@ def load_run(folder: Path, read_only: bool = False) -> RunRecord:
         problems.append(f"{folder / RESULT_FILE}: the run finished but its result is missing.")
     record = RunRecord(folder.name, folder, spec, status, result, " ".join(problems) or None, read_only)
     return _add_last_words(record) if status.state == "died" else record
-
-
-def _read_age(folder: Path) -> float:
-    try:
-        return folder.stat().st_mtime
-    except OSError:
-        return 0.0
 
 
 def _add_last_words(record: RunRecord) -> RunRecord:

@@ -5,20 +5,19 @@ import importlib.metadata
 import json
 import os
 import platform
-import resource
 import subprocess
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import kslottery_core
+from kslottery_core import jobs
 from kslottery_core.errors import KSLotteryError
-from kslottery_core.records import make_scratch_path, save_json
+from kslottery_core.records import replace_file, save_json
 from kslottery_core.runs.record import OUTPUTS_FILE, RESULT_FILE
 from kslottery_core.runs.spec import RunSpec
-from kslottery_core.runs.status import RunStatus, read_host
+from kslottery_core.runs.status import RunStatus
 
 if TYPE_CHECKING:
     from kslottery_core.corpora import Corpus, LeakReport
@@ -42,10 +41,8 @@ class RunOutcome:
 
 def save_outputs(folder: Path, outputs: Iterable[Any]) -> None:
     """Write the outputs, one JSON line each, all at once."""
-    scratch = make_scratch_path(folder / OUTPUTS_FILE)
     lines = (json.dumps(dataclasses.asdict(output), ensure_ascii=False) + "\n" for output in outputs)
-    scratch.write_text("".join(lines), encoding="utf-8")
-    scratch.replace(folder / OUTPUTS_FILE)
+    replace_file(folder / OUTPUTS_FILE, "".join(lines))
 
 
 def save_result(folder: Path, spec: RunSpec, status: RunStatus, outcome: RunOutcome, ended: float) -> None:
@@ -61,7 +58,11 @@ def save_result(folder: Path, spec: RunSpec, status: RunStatus, outcome: RunOutc
         "outputs": None if evaluation is None else len(evaluation.outputs),
         "tuning": None if outcome.report is None else _to_json(outcome.report),
         "cost": _compute_cost(status, outcome, ended),
-        "device": {"name": status.device, "description": describe_device(status.device or "cpu"), "host": read_host()},
+        "device": {
+            "name": status.device,
+            "description": describe_device(status.device or "cpu"),
+            "host": jobs.read_host(),
+        },
         "versions": read_versions(),
         "code": read_code_state(),
         "fingerprints": fingerprints,
@@ -79,7 +80,6 @@ def _to_json(record: Any) -> Any:
 
 def _compute_cost(status: RunStatus, outcome: RunOutcome, ended: float) -> dict[str, Any]:
     report, evaluation = outcome.report, outcome.evaluation
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     queued = status.queued_again or status.created  # of a resumed run, the wait of its last attempt
     return {
         "waited_seconds": None if status.started is None else status.started - queued,
@@ -87,7 +87,7 @@ def _compute_cost(status: RunStatus, outcome: RunOutcome, ended: float) -> dict[
         "tuning_seconds": None if report is None else report.seconds,
         "evaluation_seconds": None if evaluation is None else evaluation.seconds,
         "peak_memory_bytes": None if report is None else report.peak_memory_bytes,
-        "peak_process_bytes": peak if sys.platform == "darwin" else peak * 1024,  # Linux counts kibibytes
+        "peak_process_bytes": jobs.measure_peak_process_bytes(),
         "trained_parameters": None if report is None else report.trained_parameters,
         "copied_parameters": None if report is None else report.copied_parameters,
         "total_parameters": None if report is None else report.total_parameters,

@@ -1,18 +1,15 @@
 """Go on with a run that was killed, cancelled or failed, in the same folder, from its last checkpoint."""
 
-import contextlib
-import fcntl
-import os
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
+from kslottery_core import jobs
 from kslottery_core.errors import RunError
 from kslottery_core.runs.launch import start_worker
 from kslottery_core.runs.record import CANCEL_FILE, OUTPUTS_FILE, RESULT_FILE, RunRecord, load_run
 from kslottery_core.runs.spec import RunSpec, check_spec
-from kslottery_core.runs.status import RunStatus, read_host, save_status
-from kslottery_core.runs.store import RunStore
+from kslottery_core.runs.status import RunStatus
+from kslottery_core.runs.store import RunStore, hold_run
 from kslottery_core.tuning.checkpointing import find_last_step
 
 
@@ -28,7 +25,9 @@ def resume_run(store: RunStore, run_id: str, *, command: Sequence[str] | None = 
 
 def reopen_run(store: RunStore, run_id: str) -> RunRecord:
     """Make an ended run a queued one again, for whoever works on it next; raises as `resume_run` does."""
-    with _hold_folder(store.get(run_id).folder):
+    check_resumable(store.get(run_id))
+    # Two people, or one with two windows, must not start two processes in one folder.
+    with hold_run(store.get(run_id).folder):
         record = store.get(run_id)
         check_spec(check_resumable(record))
         now, old = time.time(), record.status
@@ -38,14 +37,14 @@ def reopen_run(store: RunStore, run_id: str) -> RunRecord:
             status = RunStatus(
                 "queued",
                 old.created,
-                host=read_host(),
+                host=jobs.read_host(),
                 heartbeat=now,
                 queued_again=now,
                 attempt=old.attempt + 1,
                 seconds_before=record.seconds or old.seconds_before,
                 message="waits for its process to start",
             )
-            save_status(record.folder, status)
+            jobs.save_status(record.folder, status)
         except OSError as problem:
             raise RunError(f"run {run_id!r}: its folder cannot be written ({problem}).") from None
         return load_run(record.folder)
@@ -67,17 +66,3 @@ def check_resumable(record: RunRecord) -> RunSpec:
 def find_resume_step(record: RunRecord) -> int | None:
     """The step of the checkpoint that a resumption goes on from; None when the training would begin anew."""
     return find_last_step(record.checkpoints)
-
-
-@contextlib.contextmanager
-def _hold_folder(folder: Path) -> Iterator[None]:
-    """Two people, or one with two windows, must not start two processes in one folder."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError as problem:
-        raise RunError(f"{folder}: the run's folder cannot be opened ({problem}).") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

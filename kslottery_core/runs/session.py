@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from kslottery_core import jobs
 from kslottery_core.progress import OnProgress, ProgressEvent
 from kslottery_core.runs.metrics import MetricsFile
-from kslottery_core.runs.record import CANCEL_FILE, LOG_FILE
-from kslottery_core.runs.status import RunStatus, StatusWriter
+from kslottery_core.runs.record import CANCEL_FILE
+from kslottery_core.runs.status import RunStatus
 
 HEARTBEAT_SECONDS = 5.0
 _WATCH_SECONDS = 0.25
@@ -40,7 +41,7 @@ class RunSession:
     ) -> None:
         self.folder = folder
         self._find_problem = find_problem
-        self.writer = StatusWriter(folder, status)
+        self.writer = jobs.StatusWriter(folder, status)
         self.cancelled = threading.Event()
         self.last_step: ProgressEvent | None = None
         self._on_progress = on_progress
@@ -69,9 +70,8 @@ class RunSession:
         self._on_progress(event)
 
     def log(self, text: str) -> None:
-        """One line in `log.txt`; a disk that does not take it must not hide what the run ended with."""
-        with contextlib.suppress(OSError), (self.folder / LOG_FILE).open("a", encoding="utf-8") as log:
-            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        """One line in `log.txt`."""
+        jobs.append_log_line(self.folder, text)
 
     def keep_all(self) -> None:
         """From here on there is something to keep: a request to stop is noted, and asked for by `should_stop`."""

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from kslottery_core.errors import KSLotteryError, RunError, TuningError
+from kslottery_core.jobs import resolve_device, use_free_cores
 from kslottery_core.runs.preparing import build_task, load_corpora
-from kslottery_core.runs.queue import resolve_device, use_free_cores
 from kslottery_core.runs.record import CHECKPOINTS_FOLDER, load_run
 from kslottery_core.runs.result import RunOutcome
 from kslottery_core.runs.spec import RunSpec

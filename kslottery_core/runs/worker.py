@@ -13,17 +13,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
-
+from kslottery_core import jobs
 from kslottery_core.errors import KSLotteryError, RunError
 from kslottery_core.progress import OnProgress, ignore_progress
 from kslottery_core.runs.preparing import build_task, choose_prompt, load_corpora
-from kslottery_core.runs.queue import hold_device, identify_queue, use_free_cores
-from kslottery_core.runs.record import CHECKPOINTS_FOLDER, LOG_FILE, load_run
+from kslottery_core.runs.queue import hold_device
+from kslottery_core.runs.record import CHECKPOINTS_FOLDER, load_run
 from kslottery_core.runs.result import RunOutcome, save_outputs, save_result
 from kslottery_core.runs.session import Cancelled, RunSession
 from kslottery_core.runs.spec import RunSpec
-from kslottery_core.runs.status import FULL_DISK_ERRORS, RunStatus, load_status, read_host
+from kslottery_core.runs.status import RunStatus, load_status
+from kslottery_core.runs.store import hold_run
 from kslottery_core.runs.together import (
     announce_run,
     choose_devices,
@@ -54,18 +54,26 @@ def work(
     Raises `RunError` when the folder holds no queued run.
     """
     folder = Path(folder).resolve()
-    status = load_status(folder)
-    if status.state != "queued" or status.pid not in (None, os.getpid()):
-        raise RunError(f"{folder}: expected a queued run that nobody works on, found one that is {status.state}.")
-    own_start = psutil.Process().create_time()
+    with hold_run(folder):
+        status = load_status(folder)
+        if status.state != "queued" or status.pid not in (None, os.getpid()):
+            raise RunError(f"{folder}: expected a queued run that nobody works on, found one that is {status.state}.")
+        return _work(folder, status, tune, evaluate, on_progress)
+
+
+def _work(
+    folder: Path,
+    status: RunStatus,
+    tune: Callable[..., Any] | None,
+    evaluate: Callable[..., Any] | None,
+    on_progress: OnProgress,
+) -> RunStatus:
     forget_problem(folder)
     session = RunSession(folder, status, on_progress, find_problem=lambda: read_problem(folder))
     with session.watched():
         try:
             try:
-                session.writer.write(
-                    pid=os.getpid(), process_started=own_start, host=read_host(), message="looks for its device"
-                )
+                session.writer.write(**jobs.describe_own_process(), message="looks for its device")
                 record = load_run(folder)
                 if record.spec is None:
                     raise RunError(record.problem or f"{folder}: the spec cannot be read.")
@@ -104,7 +112,7 @@ def _perform(
 
     with contextlib.ExitStack() as held:
         for device in devices:
-            queue = identify_queue(device)
+            queue = jobs.identify_queue(device)
             writer.write(device=devices[0], queue=queue)
             waiting = hold_device(folder, queue, on_wait=tell_wait, should_stop=session.should_stop)
             if not held.enter_context(waiting):
@@ -113,7 +121,7 @@ def _perform(
         session.log(f"runs {spec.method!r} on {', '.join(devices)}{together} (pid {os.getpid()})")
         writer.write(state="running", started=time.time(), phase="load", message=None)
         load_corpora(spec, outcome)
-        use_free_cores()
+        jobs.use_free_cores()
         from kslottery_core import tuning
 
         task = build_task(spec, outcome, devices[0])
@@ -185,11 +193,11 @@ def _describe_stop(session: RunSession) -> str:
 
 def _describe_problem(problem: BaseException, folder: Path) -> str:
     kind = type(problem).__name__
-    full = isinstance(problem, OSError) and problem.errno in FULL_DISK_ERRORS
+    full = isinstance(problem, OSError) and problem.errno in jobs.FULL_DISK_ERRORS
     if full or "No space left on device" in str(problem):  # safetensors has an error class of its own
         return f"the disk of {folder} is full; free some space and resume the run, which goes on from what it had saved"
     advice = "a smaller batch size may help; " if "OutOfMemory" in kind or isinstance(problem, MemoryError) else ""
-    return f"the run ended with an unexpected {kind}; {advice}the details are at the end of {LOG_FILE}"
+    return f"the run ended with an unexpected {kind}; {advice}the details are at the end of {jobs.LOG_FILE}"
 
 
 def main(arguments: list[str]) -> int:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kslottery_core.errors import KSLotteryError
+from kslottery_core.jobs import resolve_device
 from kslottery_core.runs import RunRecord, RunSpec, RunStore, check_resumable
-from kslottery_core.runs.queue import resolve_device
 from kslottery_core.studies.identity import FileFingerprints, identify_run
 from kslottery_core.studies.pair_results import locate_tuned_model
 from kslottery_core.studies.spec import StudySpec

@@ -5,8 +5,8 @@ from pathlib import Path
 from kslottery_core.checkpoints import open_embedding
 from kslottery_core.corpora import CorpusSpec
 from kslottery_core.errors import StudyError
+from kslottery_core.jobs import resolve_device
 from kslottery_core.runs import check_inputs
-from kslottery_core.runs.queue import resolve_device
 from kslottery_core.studies.cells import list_cells
 from kslottery_core.studies.identity import build_run_spec
 from kslottery_core.studies.spec import ROW_METHODS, StudySpec

@@ -1,7 +1,6 @@
 """The work behind a study: its cells one after another as runs of the store, each waited for until it ends."""
 
 import dataclasses
-import os
 import signal
 import threading
 import time
@@ -10,18 +9,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
-
+from kslottery_core import jobs
 from kslottery_core.errors import KSLotteryError, StudyError
 from kslottery_core.runs import RunRecord, RunStore, cancel_run, load_run, reopen_run
 from kslottery_core.runs.launch import start_worker
-from kslottery_core.runs.status import FULL_DISK_ERRORS, read_host
 from kslottery_core.studies.candidates import CandidateRuns
 from kslottery_core.studies.cells import StudyCell, list_cells
 from kslottery_core.studies.identity import build_run_spec
 from kslottery_core.studies.pair_results import locate_tuned_model
 from kslottery_core.studies.record import (
-    LOG_FILE,
     SCORED_STATES,
     STOP_FILE,
     CellEntry,
@@ -33,7 +29,7 @@ from kslottery_core.studies.record import (
 )
 from kslottery_core.studies.rows import NoRowsError, RowChooser
 from kslottery_core.studies.status import StudyStatus, load_study_status, save_study_status
-from kslottery_core.studies.store import hold_lock
+from kslottery_core.studies.store import hold_study_lock
 
 LOCK_FILE = "conduct.lock"
 _POLL_SECONDS = 0.25
@@ -56,7 +52,7 @@ def conduct(
     """
     folder = Path(folder).resolve()
     load_study_spec(folder)
-    with hold_lock(folder / LOCK_FILE, wait=False) as held:
+    with hold_study_lock(folder / LOCK_FILE, timeout=0) as held:
         status = load_study_status(folder)
         if not held or status.state != "queued":
             found = "one that another process conducts" if not held else f"one that is {status.state}"
@@ -90,9 +86,7 @@ class _Conductor:
         try:
             self._write(
                 state="running",
-                pid=os.getpid(),
-                process_started=psutil.Process().create_time(),
-                host=read_host(),
+                **jobs.describe_own_process(),
                 started=self._status.started or time.time(),
                 message=None,
             )
@@ -103,12 +97,12 @@ class _Conductor:
         except KSLotteryError as problem:
             state, message = "failed", str(problem)
         except OSError as problem:
-            full = problem.errno in FULL_DISK_ERRORS
+            full = problem.errno in jobs.FULL_DISK_ERRORS
             reason = f"the disk of {self._folder} is full; free some space and continue the study"
             state, message = "failed", reason if full else f"the study's folder cannot be used ({problem})"
         except Exception as problem:
             self._log(traceback.format_exc())
-            message = f"the study ended with an unexpected {type(problem).__name__}; the details are in {LOG_FILE}"
+            message = f"the study ended with an unexpected {type(problem).__name__}; the details are in {jobs.LOG_FILE}"
             state = "failed"
         finally:
             for number, handler in before.items():
@@ -149,7 +143,7 @@ class _Conductor:
         keeps_model = any(other.needs == cell.key for other in self._cells)
         passed_over: set[str] = set()
         while True:
-            with hold_lock(self._make_lock()):  # two studies with a cell in common must not both start it
+            with hold_study_lock(self._make_lock()):  # two studies with a cell in common must not both start it
                 run_id = self._get(cell).run_id if self._get(cell).own else None
                 found = candidates.find(wanted, run_id, keeps_model, passed_over)
                 if found is not None and found.record.status.state == "finished":
@@ -231,8 +225,4 @@ class _Conductor:
 
     def _log(self, text: str) -> None:
         self._on_message(text)
-        try:
-            with (self._folder / LOG_FILE).open("a", encoding="utf-8") as log:
-                log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
-        except OSError:  # a disk that does not take it must not hide how the study ended
-            pass
+        jobs.append_log_line(self._folder, text)

@@ -3,10 +3,10 @@
 import contextlib
 import dataclasses
 import functools
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from kslottery_core import jobs
 from kslottery_core.errors import KSLotteryError, StudyError
 from kslottery_core.records import load_json, read_record, save_json
 from kslottery_core.runs import load_run
@@ -17,13 +17,10 @@ from kslottery_core.studies.status import StudyStatus, load_derived_study_status
 SPEC_FILE = "study.json"
 CELLS_FILE = "cells.json"
 STOP_FILE = "stop"
-LOG_FILE = "log.txt"
 
 CELL_STATES = ("waiting", "running", "finished", "reused", "skipped", "failed", "stopped")
 OVER_STATES = ("finished", "reused", "skipped", "failed")
 SCORED_STATES = ("finished", "reused")
-
-_LOG_TAIL_BYTES = 65536
 
 
 @dataclass(frozen=True)
@@ -78,13 +75,7 @@ class StudyRecord:
 
     def read_log_tail(self, lines: int = 40) -> str:
         """The last lines of what the study's process said."""
-        try:
-            with (self.folder / LOG_FILE).open("rb") as log:
-                log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
-                text = log.read().decode("utf-8", errors="replace")
-        except OSError:
-            return ""
-        return "\n".join(text.rstrip().split("\n")[-lines:])
+        return jobs.read_log_tail(self.folder, lines)
 
 
 def load_study(folder: Path) -> StudyRecord:
@@ -96,7 +87,7 @@ def load_study(folder: Path) -> StudyRecord:
         status = load_derived_study_status(folder)
     except KSLotteryError as problem:
         problems.append(str(problem))
-        status = StudyStatus("broken", _read_age(folder), message=str(problem))
+        status = StudyStatus("broken", jobs.read_folder_age(folder), message=str(problem))
     try:
         spec = load_study_spec(folder)
         cells = _load_cells(folder, spec, status.live)
@@ -181,10 +172,3 @@ def _look_at_run(folder: Path, entry: CellEntry) -> CellEntry:
     if state in ("queued", "running"):
         return entry
     return dataclasses.replace(entry, state="finished" if state == "finished" else "stopped")
-
-
-def _read_age(folder: Path) -> float:
-    try:
-        return folder.stat().st_mtime
-    except OSError:
-        return 0.0

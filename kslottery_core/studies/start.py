@@ -1,19 +1,16 @@
 """Start a study, go on with it, stop it: its process is one of its own that outlives whoever started it."""
 
 import contextlib
-import subprocess
-import threading
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from kslottery_core import jobs
 from kslottery_core.errors import StudyError
 from kslottery_core.runs import cancel_run, load_run
-from kslottery_core.runs.launch import start_process
-from kslottery_core.runs.status import read_host
 from kslottery_core.studies.checks import check_study
 from kslottery_core.studies.record import (
-    LOG_FILE,
     SCORED_STATES,
     STOP_FILE,
     StudyRecord,
@@ -22,7 +19,8 @@ from kslottery_core.studies.record import (
     locate_runs,
 )
 from kslottery_core.studies.status import load_study_status, save_study_status
-from kslottery_core.studies.store import StudyStore, hold_lock
+from kslottery_core.studies.store import StudyStore, hold_study_lock
+from kslottery_core.tuning.processes import leave_launch
 
 STOP_SECONDS = 60.0  # a run that is asked to stop may be in the middle of a long step
 _POLL_SECONDS = 0.1
@@ -37,28 +35,30 @@ def start_study(store: StudyStore, study_id: str, *, command: Sequence[str] | No
     """
     record = queue_study(store, study_id)
     try:
-        process = start_process("kslottery_core.studies.process", record.folder, LOG_FILE, command)
+        environment = leave_launch(dict(os.environ))
+        process = jobs.start_process("kslottery_core.studies.process", record.folder, environment, command)
     except OSError as problem:
         message = f"the study's process cannot be started ({problem})"
         save_study_status(record.folder, record.status, state="failed", ended=time.time(), message=message)
         raise StudyError(f"study {study_id!r}: {message}.") from None
-    threading.Thread(target=_watch, args=(process, record.folder, record.status.attempt), daemon=True).start()
+    attempt = record.status.attempt
+    jobs.watch_start(process, lambda exit_status: _report_stillbirth(record.folder, attempt, exit_status))
     return record
 
 
-def _watch(process: "subprocess.Popen[bytes]", folder: Path, attempt: int) -> None:
-    """Wait for the process, so that it leaves no zombie, and say so if it ended before it could speak for itself."""
-    exit_status = process.wait()
+def _report_stillbirth(folder: Path, attempt: int, exit_status: int) -> None:
+    """Record that the process ended before it could write anything itself."""
     with contextlib.suppress(StudyError, OSError):
         status = load_study_status(folder)
         if status.state == "queued" and status.pid is None and status.attempt == attempt:
-            message = f"the study's process ended with status {exit_status} before it could start; see {LOG_FILE}"
+            message = f"the study's process ended with status {exit_status} before it could start; see {jobs.LOG_FILE}"
             save_study_status(folder, status, state="failed", ended=time.time(), message=message)
 
 
 def queue_study(store: StudyStore, study_id: str) -> StudyRecord:
     """Make a study one that waits for its process, for whoever conducts it next; raises as `start_study` does."""
-    with hold_lock(store.get(study_id).folder):  # two people, or one with two windows, must not start it twice
+    # Two people, or one with two windows, must not start it twice.
+    with hold_study_lock(jobs.locate_job_lock(store.get(study_id).folder)):
         record = store.get(study_id)
         check_startable(record)
         assert record.spec is not None
@@ -71,7 +71,8 @@ def queue_study(store: StudyStore, study_id: str) -> StudyRecord:
                 state="queued",
                 pid=None,
                 process_started=None,
-                host=read_host(),
+                process_identity=None,
+                host=jobs.read_host(),
                 ended=None,
                 message="waits for its process to start",
                 attempt=record.status.attempt + 1,

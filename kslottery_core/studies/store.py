@@ -2,29 +2,26 @@
 
 import contextlib
 import dataclasses
-import fcntl
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from kslottery_core import jobs
 from kslottery_core.corpora import CorpusSpec
 from kslottery_core.errors import StudyError
 from kslottery_core.records import save_json
-from kslottery_core.runs import RunStore, get_home
-from kslottery_core.runs.folders import create_folder, describe_unknown, list_folders
+from kslottery_core.runs import RunStore
 from kslottery_core.runs.spec import resolve_source
 from kslottery_core.studies.checks import check_study
 from kslottery_core.studies.record import SPEC_FILE, StudyRecord, load_study, locate_runs
 from kslottery_core.studies.spec import StudySpec, StudyText
-from kslottery_core.studies.status import StudyStatus, save_study_status
+from kslottery_core.studies.status import STUDY, StudyStatus, save_study_status
 
 
 class StudyStore:
     """Study folders under `root` (default: `studies` in the home of the runs); `run_store` is `runs` beside it."""
 
     def __init__(self, root: Path | str | None = None) -> None:
-        self.root = get_home() / "studies" if root is None else Path(root).expanduser().absolute()
+        self.root = jobs.get_home() / "studies" if root is None else Path(root).expanduser().absolute()
         self.run_store = RunStore(locate_runs(self.root / "any"))
 
     def list(self) -> tuple[StudyRecord, ...]:
@@ -38,7 +35,7 @@ class StudyStore:
         for folder in folders:
             if folder.name == study_id:
                 return load_study(folder)
-        raise StudyError(describe_unknown("study", "studies", study_id, [path.name for path in folders], self.root))
+        raise StudyError(jobs.describe_unknown(STUDY, study_id, [path.name for path in folders], self.root))
 
     def create(self, spec: StudySpec) -> StudyRecord:
         """Check the spec, make its paths absolute and lay out a new study's folder. Raises `KSLotteryError`."""
@@ -49,21 +46,18 @@ class StudyStore:
             save_json(draft / SPEC_FILE, spec.to_json())
             save_study_status(draft, StudyStatus("new", created))
 
-        return load_study(create_folder(self.root, "study", "study", fill, StudyError))
+        return load_study(jobs.create_folder(self.root, STUDY, "study", fill))
 
     def delete(self, study_id: str) -> None:
         """Remove a study's folder; its runs stay in their store. Raises `StudyError` for a live study."""
-        with hold_lock(self.get(study_id).folder):
+        with hold_study_lock(jobs.locate_job_lock(self.get(study_id).folder)):
             record = self.get(study_id)
             if record.status.live:
                 raise StudyError(f"study {study_id!r}: it is {record.status.state}; stop it before deleting it.")
-            try:
-                shutil.rmtree(record.folder)
-            except OSError as problem:
-                raise StudyError(f"study {study_id!r}: its folder cannot be deleted ({problem}).") from None
+            jobs.remove_folder(record.folder, STUDY)
 
     def _list_folders(self) -> tuple[Path, ...]:
-        return list_folders(self.root, "studies", StudyError)
+        return jobs.list_folders(self.root, STUDY)
 
 
 def resolve_study_paths(spec: StudySpec) -> StudySpec:
@@ -77,21 +71,11 @@ def resolve_study_paths(spec: StudySpec) -> StudySpec:
 
 
 @contextlib.contextmanager
-def hold_lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold the kernel's lock of a file or folder inside the block; yields False when `wait` is off and it is taken.
-
-    It is free again the moment its process ends, however that happens. Raises `StudyError` where there is no such path.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as problem:
-        raise StudyError(f"{path}: it cannot be locked ({problem}).") from None
-    try:
+def hold_study_lock(path: Path, *, timeout: float | None = None) -> Iterator[bool]:
+    """`jobs.hold_lock` with a sentence for a lock file that cannot be opened. Raises `StudyError`."""
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-    finally:
-        os.close(descriptor)
+            held = stack.enter_context(jobs.hold_lock(path, timeout=timeout))
+        except OSError as problem:
+            raise StudyError(f"{path}: it cannot be locked ({problem}).") from None
+        yield held

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kslottery_core.errors import TuningError
+from kslottery_core.jobs import count_processors
 from kslottery_core.progress import OnProgress, ProgressEvent, ShouldStop
 from kslottery_core.tuning.arguments import make_arguments
 from kslottery_core.tuning.batches import Batches, share_examples
@@ -83,7 +84,7 @@ def train(
     threads = torch.get_num_threads()
     if checkpoints is not None and checkpoints.start is not None:
         # In which order numbers are added can follow from the number of threads.
-        torch.set_num_threads(max(1, min(checkpoints.start.position.threads, len(os.sched_getaffinity(0)))))
+        torch.set_num_threads(max(1, min(checkpoints.start.position.threads, count_processors())))
     try:
         training = _Training(
             model, examples, settings, padding_id, device, autocast, folder, memory, processes, checkpoints

@@ -9,8 +9,8 @@ from dashboard import loaders
 from dashboard.controls.run_summary import describe_group_differences, group_runs, summarise_run
 from dashboard.views.runs import entries
 from kslottery_core.errors import RunError
+from kslottery_core.jobs import read_host
 from kslottery_core.runs import RunStore
-from kslottery_core.runs.status import read_host
 
 
 @pytest.fixture
@@ -361,7 +361,7 @@ def test_a_died_run_shows_the_end_of_its_log(open_app, save_run):
     folder = save_run("r1", state="running", pid=2**22 - 7, process_started=1.0, host=read_host())
     (folder / "log.txt").write_text("first words\nlast words\n")
     app = open_app("runs")
-    assert "ended without a last word" in app.error[0].value
+    assert "ended unexpectedly" in app.error[0].value
     assert "last words" in app.code[0].value
     assert app.dataframe[0].value["State"][0] == "Died"
 

@@ -10,8 +10,9 @@ import psutil
 import pytest
 
 from kslottery_core.errors import RunError
+from kslottery_core.jobs import find_process, read_host, save_status
 from kslottery_core.runs import RunStatus, RunStore, cancel_run, launch, launch_run
-from kslottery_core.runs.status import find_process, load_status, read_host, save_status
+from kslottery_core.runs.status import load_status
 from kslottery_core.tuning.settings import TuningSettings
 
 LONG = TuningSettings(max_steps=5000)
@@ -94,7 +95,7 @@ def test_a_killed_run_is_shown_as_died_with_the_end_of_its_log(launch_fake, wait
     os.killpg(record.status.pid, signal.SIGKILL)
     record = wait_until(record, is_ended)
     assert record.status.state == "died"
-    assert "ended without a last word in the phase tune; its log ends with:" in record.status.message
+    assert "ended unexpectedly in the phase tune; its log ends with:" in record.status.message
     assert "runs 'ticket' on cpu" in record.status.message
     assert "Nothing to cancel" in cancel_run(record)
     assert not record.cancel_requested

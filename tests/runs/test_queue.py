@@ -1,4 +1,3 @@
-import os
 import threading
 import time
 from dataclasses import replace
@@ -6,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from kslottery_core.errors import RunError
+from kslottery_core.jobs import locate_device_lock, resolve_device, save_status
 from kslottery_core.progress import never_stop
 from kslottery_core.runs import queue
-from kslottery_core.runs.status import load_status, save_status
+from kslottery_core.runs.status import load_status
 
 
 @pytest.fixture
@@ -38,14 +38,14 @@ def test_the_device_is_resolved_before_the_queue(monkeypatch):
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert (queue.resolve_device("auto"), queue.resolve_device("cpu")) == ("cpu", "cpu")
+    assert (resolve_device("auto"), resolve_device("cpu")) == ("cpu", "cpu")
     with pytest.raises(RunError, match="expected 'cuda', CUDA devices found here: 0"):
-        queue.resolve_device("cuda")
+        resolve_device("cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert (queue.resolve_device("auto"), queue.resolve_device("cuda:1")) == ("cuda:0", "cuda:1")
+    assert (resolve_device("auto"), resolve_device("cuda:1")) == ("cuda:0", "cuda:1")
     with pytest.raises(RunError, match="CUDA devices found here: 2"):
-        queue.resolve_device("cuda:2")
+        resolve_device("cuda:2")
 
 
 def test_a_free_device_is_held_at_once_and_again_afterwards(create):
@@ -58,11 +58,11 @@ def test_a_free_device_is_held_at_once_and_again_afterwards(create):
 
 def test_the_lock_lies_beside_the_store_and_names_its_holder(create, store):
     record = create("alone")
-    assert queue.locate_lock(record.folder, "cuda:1").name.endswith("-cuda-1.lock")
+    assert locate_device_lock(store.root.parent, "cuda:1").name.endswith("-cuda-1.lock")
     assert wait_for_device(record)
-    lock = queue.locate_lock(record.folder, "cpu")
+    lock = locate_device_lock(store.root.parent, "cpu")
     assert lock.parent == store.root.parent / "locks"
-    assert lock.read_text() == str(record.folder)
+    assert lock.read_text().splitlines() == [str(record.folder), "alone"]
 
 
 def test_a_held_device_is_waited_for_by_the_name_of_its_holder(create):
@@ -119,32 +119,3 @@ def test_a_lock_that_cannot_be_opened_is_one_sentence(create, store):
     (store.root.parent / "locks").write_text("in the way")
     with pytest.raises(RunError, match="the lock of the device cannot be opened"):
         wait_for_device(record)
-
-
-@pytest.mark.parametrize(
-    ("processors", "load", "usual", "threads"),
-    [(2, 0.1, 1, 2), (2, 0.9, 1, 1), (2, 7.0, 1, 1), (64, 3.0, 32, 32), (64, 40.0, 32, 24), (1, 0.0, 1, 1)],
-)
-def test_threads_are_those_processors_that_are_free(processors, load, usual, threads):
-    assert queue.choose_threads(processors, load, usual) == threads
-
-
-def test_a_run_takes_every_free_processor_although_one_ended_a_moment_ago(monkeypatch):
-    """The load average after an hour of two busy processors, none of which is busy any more."""
-    import torch
-
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(queue.os, "getloadavg", lambda: (2.0, 2.0, 2.0))
-    monkeypatch.setattr(queue.os, "sched_getaffinity", lambda pid: {0, 1})
-    monkeypatch.setattr(queue.psutil, "cpu_count", lambda: 2)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    chosen = []
-    monkeypatch.setattr(torch, "set_num_threads", chosen.append)
-    for percent in (0.5, 50.0, 100.0):
-        monkeypatch.setattr(queue.psutil, "cpu_percent", lambda interval, percent=percent: percent)
-        queue.use_free_cores()
-    assert chosen == [2, 1, 1]
-
-
-def test_busy_processors_are_counted_as_they_are_now():
-    assert 0 <= queue.count_busy_processors(0.1) <= (os.cpu_count() or 1)

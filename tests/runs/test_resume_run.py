@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import time
-from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -14,11 +13,12 @@ from typer.testing import CliRunner
 from kslottery_core.commands.store_commands import app
 from kslottery_core.errors import RunError
 from kslottery_core.evaluation.settings import EvaluationSettings
+from kslottery_core.jobs import save_status
 from kslottery_core.progress import ProgressEvent
 from kslottery_core.runs import RunStore, find_resume_step, launch, launch_run, reopen_run, resume_run, session
 from kslottery_core.runs.metrics import MetricsFile
 from kslottery_core.runs.record import METRICS_FILE, load_run
-from kslottery_core.runs.status import RunStatus, load_status, save_status
+from kslottery_core.runs.status import RunStatus, load_status
 from kslottery_core.runs.worker import work
 from kslottery_core.tickets import Ticket
 from kslottery_core.tuning.settings import TuningSettings
@@ -193,10 +193,9 @@ def test_whoever_waits_for_a_killed_process_leaves_the_resumed_run_alone(store, 
     record = store.create(make_spec())
     save_status(record.folder, RunStatus("cancelled", time.time(), ended=time.time()))
     resumed = reopen_run(store, record.run_id)
-    killed = SimpleNamespace(wait=lambda: -signal.SIGKILL)
-    launch._watch(killed, record.folder, 1)
+    launch._report_stillbirth(record.folder, 1, -signal.SIGKILL)
     assert load_status(record.folder) == resumed.status
-    launch._watch(killed, record.folder, 2)
+    launch._report_stillbirth(record.folder, 2, -signal.SIGKILL)
     assert load_status(record.folder).state == "failed"
 
 
@@ -247,11 +246,11 @@ def test_a_full_disk_fails_the_run_with_one_sentence_and_its_end_is_still_told(
             raise full
         save(path, content)
 
-    from kslottery_core.runs import status as status_module
+    from kslottery_core.jobs import status as status_module
 
-    save = status_module.save_json
+    save = status_module.replace_file
     monkeypatch.setattr(session.MetricsFile, "append", fill)
-    monkeypatch.setattr(status_module, "save_json", refuse)
+    monkeypatch.setattr(status_module, "replace_file", refuse)
     status = work(record.folder, tune=fake_work.make_tune(), evaluate=fake_work.make_evaluate())
     assert status.state == "failed"
     assert "is full; free some space and resume the run" in status.message

@@ -10,10 +10,11 @@ import time
 import pytest
 
 from kslottery_core.errors import RunError
+from kslottery_core.jobs import StatusWriter, read_host, save_status
 from kslottery_core.progress import ProgressEvent
 from kslottery_core.runs import RunStatus, RunStore, get_home, load_run
 from kslottery_core.runs.record import compute_remaining_seconds
-from kslottery_core.runs.status import StatusWriter, load_derived_status, read_host, save_status
+from kslottery_core.runs.status import load_derived_status
 
 
 def test_a_created_run_is_queued_and_has_a_readable_sortable_id(store, make_spec):
@@ -175,7 +176,7 @@ def test_a_process_of_the_same_pid_that_started_at_another_time_is_not_the_run(s
     save_status(record.folder, dataclasses.replace(status, started=time.time() - 9, heartbeat=time.time()))
     seen = store.get(record.run_id)
     assert seen.status.state == "died"
-    assert "ended without a last word in the phase tune; its log is empty" in seen.status.message
+    assert "ended unexpectedly in the phase tune; its log is empty" in seen.status.message
     assert seen.seconds == pytest.approx(9, abs=1)
 
 

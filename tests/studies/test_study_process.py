@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from kslottery_core.errors import StudyError
-from kslottery_core.runs.status import find_process, load_status
+from kslottery_core.jobs import find_process
+from kslottery_core.runs.status import load_status
 from kslottery_core.studies import StudyArm, start_study, stop_study
 
 FAKE_STUDY = Path(__file__).with_name("fake_study.py")
@@ -47,7 +48,7 @@ def test_a_study_that_is_killed_adopts_the_run_that_outlived_it(study_store, mak
     os.killpg(study_store.get(study_id).status.pid, signal.SIGKILL)
     wait_until(lambda: study_store.get(study_id).status.state == "died")
     record = study_store.get(study_id)
-    assert "ended without a last word" in record.status.message
+    assert "ended unexpectedly" in record.status.message
     assert record.cells[0].state in ("running", "finished") and record.cells[1].state == "waiting"
     first = record.cells[0].run_id
 

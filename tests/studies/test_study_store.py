@@ -86,7 +86,7 @@ def test_who_died_is_told_by_pid_and_start_time(study_store, make_study):
     own = {"pid": os.getpid(), "process_started": psutil.Process().create_time(), "host": os.uname().nodename}
     assert derive(state="running", **own).state == "running"
     died = derive(process_started=1.0)
-    assert died.state == "died" and f"(pid {os.getpid()}) ended without a last word" in died.message
+    assert died.state == "died" and f"(pid {os.getpid()}) ended unexpectedly" in died.message
     assert derive(state="queued", pid=None).state == "queued"
     assert derive(created=1.0, heartbeat=time.time() - 61).message.startswith("the study's process did not start")
     assert derive(state="running", pid=1, host="elsewhere", heartbeat=time.time()).state == "running"
