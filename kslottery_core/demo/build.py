@@ -23,7 +23,7 @@ from kslottery_core.ks import compute_pair_ks
 from kslottery_core.progress import OnProgress, ignore_progress
 from kslottery_core.records import load_json, save_json
 from kslottery_core.runs import RunSpec, RunStore, follow_run, launch_run
-from kslottery_core.runs.status import load_status
+from kslottery_core.runs.record import load_status
 from kslottery_core.tickets import save_ticket, select_ticket, select_top_k_ticket
 from kslottery_core.tuning import TuningSettings
 from kslottery_core.tuning.saving import save_checkpoint

@@ -1,23 +1,26 @@
-"""Start a run as a process of its own that outlives whoever started it, and stop it again."""
+"""Start a run as a process of its own that outlives its caller, follow it, stop it, and go on with it."""
 
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from kslottery_core import jobs
 from kslottery_core.errors import RunError
-from kslottery_core.runs.record import CANCEL_FILE, RunRecord, load_run
+from kslottery_core.progress import OnProgress
+from kslottery_core.runs.preparing import check_spec
+from kslottery_core.runs.record import CANCEL_FILE, RunRecord, RunStatus, load_run, load_status
 from kslottery_core.runs.spec import RunSpec
-from kslottery_core.runs.status import load_status
-from kslottery_core.runs.store import RunStore
+from kslottery_core.runs.store import RunStore, hold_run
+from kslottery_core.tuning.checkpointing import discard_checkpoints, find_last_step
 from kslottery_core.tuning.processes import leave_launch
 
 GRACE_SECONDS = 30.0  # a run that is asked politely may be in the middle of a long step
 _SIGNAL_SECONDS = 10.0  # between SIGTERM and SIGKILL
 _POLL_SECONDS = 0.1
+_FOLLOW_SECONDS = 0.3
 
 
 def launch_run(store: RunStore, spec: RunSpec, *, command: Sequence[str] | None = None) -> RunRecord:
@@ -120,3 +123,91 @@ def _say_end(folder: Path, signalled: bool = False) -> str:
         return "The run is cancelled; what it has done so far is kept."
     verb = "has" if status.state in ("died", "failed") else "is"
     return f"The run {verb} {status.state}" + (f": {status.message}" if status.message else ".")
+
+
+def resume_run(store: RunStore, run_id: str, *, command: Sequence[str] | None = None) -> RunRecord:
+    """Start a process that goes on with a run; returns at once.
+
+    The training continues from its last checkpoint as if it had never ended, or begins anew where it has none yet; what
+    was still to come after it follows. A run that had its whole result already is only marked as finished. `command` as
+    for `launch_run`. Raises `KSLotteryError` when there is nothing to go on with, or a file that the run needs is gone.
+    """
+    record = reopen_run(store, run_id)
+    return start_worker(record, command) if record.status.live else record
+
+
+def reopen_run(store: RunStore, run_id: str) -> RunRecord:
+    """Make an ended run a queued one again, for whoever works on it next, or a finished one; raises as `resume_run`.
+
+    What the earlier attempt left stays until the next one has read its checkpoint and got to work.
+    """
+    check_resumable(store.get(run_id))
+    # Two people, or one with two windows, must not start two processes in one folder.
+    with hold_run(store.get(run_id).folder):
+        record = store.get(run_id)
+        spec, old = check_resumable(record), record.status
+        try:
+            if old.state == "finished":
+                jobs.save_status(record.folder, old)
+                discard_checkpoints(record.checkpoints)
+                return load_run(record.folder)
+            check_spec(spec)
+            now = time.time()
+            status = RunStatus(
+                "queued",
+                old.created,
+                host=jobs.read_host(),
+                heartbeat=now,
+                queued_again=now,
+                attempt=old.attempt + 1,
+                seconds_before=record.seconds or old.seconds_before,
+                message="waits for its process to start",
+            )
+            (record.folder / CANCEL_FILE).unlink(missing_ok=True)
+            jobs.save_status(record.folder, status)
+        except OSError as problem:
+            raise RunError(f"run {run_id!r}: its folder cannot be written ({problem}).") from None
+        return load_run(record.folder)
+
+
+def check_resumable(record: RunRecord) -> RunSpec:
+    """What a run was asked to do, if it can be gone on with. Raises `RunError` with the reason where it cannot.
+
+    A run that was killed after writing its result can be: its status is all that is missing.
+    """
+    if record.read_only:
+        raise RunError(f"run {record.run_id!r}: it belongs to {record.folder.parent}, which is read-only.")
+    if record.status.live:
+        raise RunError(f"run {record.run_id!r}: it is {record.status.state}; only a run that has ended can be resumed.")
+    if record.status.state == "finished" and not load_status(record.folder).live:
+        raise RunError(f"run {record.run_id!r}: it has finished, so there is nothing left to do; start a new run.")
+    if record.spec is None or record.status.state == "broken":
+        raise RunError(f"run {record.run_id!r}: it cannot be resumed. {record.problem}")
+    return record.spec
+
+
+def find_resume_step(record: RunRecord) -> int | None:
+    """The step of the checkpoint that a resumption goes on from; None when the training would begin anew."""
+    return find_last_step(record.checkpoints)
+
+
+def follow_run(
+    store: RunStore, run_id: str, on_progress: OnProgress, on_wait: Callable[[str], None] = lambda text: None
+) -> RunRecord:
+    """Hand on every event of a run, and what it waits for while queued; returns its record when it has ended.
+
+    Raises RunError when there is no such run.
+    """
+    reported, waits_for = 0, None
+    while True:
+        record = store.get(run_id)
+        events = record.read_metrics()
+        for event in events[reported:]:
+            on_progress(event)
+        reported = len(events)
+        if not record.status.live:
+            return record
+        if record.status.state == "queued" and record.status.message not in (None, waits_for):
+            waits_for = record.status.message
+            on_wait(str(waits_for))
+        time.sleep(_FOLLOW_SECONDS)

@@ -1,4 +1,4 @@
-"""What happened in a run: one immutable look at its folder."""
+"""What happened in a run: its status, and one immutable look at its folder."""
 
 import dataclasses
 import functools
@@ -14,8 +14,8 @@ from kslottery_core.errors import KSLotteryError, RunError
 from kslottery_core.progress import ProgressEvent
 from kslottery_core.records import load_json
 from kslottery_core.runs.spec import RunSpec
-from kslottery_core.runs.status import RunStatus, load_derived_status
 
+ENDED_STATES = ("finished", "failed", "cancelled", "died")
 SPEC_FILE = "spec.json"
 METRICS_FILE = "metrics.jsonl"
 RESULT_FILE = "result.json"
@@ -24,6 +24,74 @@ CANCEL_FILE = "cancel"
 CHECKPOINTS_FOLDER = "checkpoints"
 
 _EVENT_FIELDS = tuple(entry.name for entry in dataclasses.fields(ProgressEvent))
+
+
+@dataclass(frozen=True)
+class RunStatus(jobs.JobStatus):
+    """One moment of a run. Times are unix seconds.
+
+    `queue` names what the run waits for and holds: one piece of hardware (see `identify_queue`). A resumed run is at
+    its second `attempt` or a later one, waits since `queued_again`, and had worked for `seconds_before` until then.
+    `state` is one of `RUN.states` on disk. Reading a folder may derive two more: `died` (the process ended
+    unexpectedly) and `broken` (no readable status).
+    """
+
+    device: str | None = None
+    queue: str | None = None
+    phase: str | None = None
+    step: int = 0
+    total: int = 0
+    queued_again: float | None = None
+    seconds_before: float = 0.0
+
+
+RUN = jobs.JobKind("run", "runs", RunError, RunStatus, ("queued", "running", "finished", "failed", "cancelled"))
+
+
+def load_status(folder: Path) -> RunStatus:
+    """Read `status.json` as it was stored, deriving nothing. Raises `RunError`."""
+    return jobs.load_status(folder, RUN)
+
+
+def load_derived_status(folder: Path, now: float | None = None) -> RunStatus:
+    """Read `status.json` and derive `died` when the process behind it is gone. Raises `RunError`."""
+    status = load_status(folder)
+    if not status.live:
+        return status
+    now = time.time() if now is None else now
+    if jobs.find_death(status, RUN, now) is None:
+        return _mark_other_host(status)
+    status = load_status(folder)  # it may have ended well between the first reading and the look at the process
+    reason = jobs.find_death(status, RUN, now)
+    if reason is None:
+        return status
+    if _has_whole_result(folder, status):  # only its last status is missing
+        return dataclasses.replace(status, state="finished", ended=status.heartbeat, message=None)
+    if status.pid is not None and status.host == jobs.read_host():
+        reason += " while it waited for its device" if status.state == "queued" else f" in the phase {status.phase}"
+    return dataclasses.replace(status, state="died", message=reason)
+
+
+def _has_whole_result(folder: Path, status: RunStatus) -> bool:
+    """Whether this attempt of the run wrote the result of everything that it was asked for."""
+    try:
+        result = load_json(folder / RESULT_FILE, RunError)
+        if result.get("attempt", 1) != status.attempt:
+            return False
+        if "complete" in result:
+            return bool(result["complete"])
+        # An older version did not say so. It scored nothing but whole test sets.
+        scored = result["corpora"]["test"] is None or bool(result["scores"])
+        return scored and not result["tuning"]["stopped"]
+    except (RunError, AttributeError, KeyError, TypeError):
+        return False
+
+
+def _mark_other_host(status: RunStatus) -> RunStatus:
+    if status.pid is None or status.host == jobs.read_host():
+        return status
+    origin = f"unknown: started on host {status.host}"
+    return dataclasses.replace(status, message=origin if not status.message else f"{origin}; {status.message}")
 
 
 @dataclass(frozen=True)
@@ -167,6 +235,8 @@ def load_run(folder: Path, read_only: bool = False) -> RunRecord:
             result = load_json(folder / RESULT_FILE, RunError)
             if not isinstance(result, dict):
                 raise RunError(f"{folder / RESULT_FILE}: expected a JSON object, found {str(result)[:80]!r}.")
+            if status.live and result.get("attempt", 1) != status.attempt:
+                result = None  # of an earlier attempt, which this one goes on from
         except RunError as problem:
             result = None
             problems.append(str(problem))

@@ -15,9 +15,8 @@ import kslottery_core
 from kslottery_core import jobs
 from kslottery_core.errors import KSLotteryError
 from kslottery_core.records import replace_file, save_json
-from kslottery_core.runs.record import OUTPUTS_FILE, RESULT_FILE
+from kslottery_core.runs.record import OUTPUTS_FILE, RESULT_FILE, RunStatus
 from kslottery_core.runs.spec import RunSpec
-from kslottery_core.runs.status import RunStatus
 
 if TYPE_CHECKING:
     from kslottery_core.corpora import Corpus, LeakReport
@@ -45,19 +44,25 @@ def save_outputs(folder: Path, outputs: Iterable[Any]) -> None:
     replace_file(folder / OUTPUTS_FILE, "".join(lines))
 
 
-def save_result(folder: Path, spec: RunSpec, status: RunStatus, outcome: RunOutcome, ended: float) -> None:
-    """Write `result.json` for a run that ends at `ended` (unix seconds). Unmeasured values are null."""
+def save_result(folder: Path, spec: RunSpec, status: RunStatus, outcome: RunOutcome, *, complete: bool) -> None:
+    """Write `result.json`. Unmeasured values are null.
+
+    With `complete` the run has done all that it was asked for: the result is then its end, even if its process is
+    killed before it can write its last status.
+    """
     evaluation = outcome.evaluation
     fingerprints = _read_fingerprints(spec, status, outcome)
     scored = evaluation is not None and evaluation.complete
     content = {
         "version": RESULT_VERSION,
+        "attempt": status.attempt,
+        "complete": complete,
         # A score of half a test set under the name of the whole would be a wrong number.
         "scores": [_to_json(score) for score in evaluation.scores] if scored else [],
         "stopped_share": evaluation.stopped_share if scored else None,
         "outputs": None if evaluation is None else len(evaluation.outputs),
         "tuning": None if outcome.report is None else _to_json(outcome.report),
-        "cost": _compute_cost(status, outcome, ended),
+        "cost": _compute_cost(status, outcome),
         "device": {
             "name": status.device,
             "description": describe_device(status.device or "cpu"),
@@ -74,16 +79,22 @@ def save_result(folder: Path, spec: RunSpec, status: RunStatus, outcome: RunOutc
     save_json(folder / RESULT_FILE, content)
 
 
+def forget_result(folder: Path) -> None:
+    """Remove what an earlier attempt of the run left, which the present one does again."""
+    for name in (RESULT_FILE, OUTPUTS_FILE):
+        (folder / name).unlink(missing_ok=True)
+
+
 def _to_json(record: Any) -> Any:
     return record.to_json() if hasattr(record, "to_json") else dataclasses.asdict(record)
 
 
-def _compute_cost(status: RunStatus, outcome: RunOutcome, ended: float) -> dict[str, Any]:
+def _compute_cost(status: RunStatus, outcome: RunOutcome) -> dict[str, Any]:
     report, evaluation = outcome.report, outcome.evaluation
     queued = status.queued_again or status.created  # of a resumed run, the wait of its last attempt
     return {
-        "waited_seconds": None if status.started is None else status.started - queued,
-        "total_seconds": None if status.started is None else status.seconds_before + ended - status.started,
+        "waited_seconds": None if status.started is None else max(0.0, status.started - queued),
+        "total_seconds": None if status.worked_seconds is None else status.seconds_before + status.worked_seconds,
         "tuning_seconds": None if report is None else report.seconds,
         "evaluation_seconds": None if evaluation is None else evaluation.seconds,
         "peak_memory_bytes": None if report is None else report.peak_memory_bytes,

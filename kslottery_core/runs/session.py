@@ -1,8 +1,12 @@
-"""What surrounds the work on a run while it goes on: progress, heartbeat, and requests to stop."""
+"""What surrounds the work on a run: its metrics, its heartbeat, and requests to stop."""
 
+import _thread
 import contextlib
+import dataclasses
+import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,9 +15,8 @@ from typing import Any
 
 from kslottery_core import jobs
 from kslottery_core.progress import OnProgress, ProgressEvent
-from kslottery_core.runs.metrics import MetricsFile
-from kslottery_core.runs.record import CANCEL_FILE
-from kslottery_core.runs.status import RunStatus
+from kslottery_core.records import replace_file
+from kslottery_core.runs.record import CANCEL_FILE, METRICS_FILE, RunStatus
 
 HEARTBEAT_SECONDS = 5.0
 _WATCH_SECONDS = 0.25
@@ -53,12 +56,32 @@ class RunSession:
         self._handles_signals = threading.current_thread() is threading.main_thread()
 
     def should_stop(self) -> bool:
-        if not self.cancelled.is_set() and (self.folder / CANCEL_FILE).exists():
+        """Whether somebody asked for it. Leaves the work at once when the folder was removed: nothing is to be kept."""
+        if self.is_removed():
+            raise Cancelled
+        return self._is_asked()
+
+    def _is_asked(self) -> bool:
+        if not self.cancelled.is_set() and ((self.folder / CANCEL_FILE).exists() or self.is_removed()):
             self.cancelled.set()
         return self.cancelled.is_set()
 
+    def is_removed(self) -> bool:
+        """Whether the run's folder is gone, so that nobody wants the run any more."""
+        return not self.folder.is_dir()
+
+    def write(self, **changes: Any) -> None:
+        """Change the status; of a run whose folder was removed only in memory. Raises OSError."""
+        try:
+            self.writer.write(**changes)
+        except FileNotFoundError:
+            if not self.is_removed():
+                raise
+
     def report(self, event: ProgressEvent) -> None:
-        """One line in `metrics.jsonl`, and now and then the status."""
+        """One line in `metrics.jsonl`, and now and then the status. Leaves the work when the folder was removed."""
+        if self.is_removed():
+            raise Cancelled
         self._nothing_to_keep = self._nothing_to_keep and event.phase == "load"
         if event.phase in ("tune", "generate"):
             self.last_step = event
@@ -66,7 +89,7 @@ class RunSession:
         new_phase = event.phase != self.writer.status.phase
         if new_phase or event.step >= event.total or event.time - self._last_written >= _STATUS_SECONDS:
             self._last_written = event.time
-            self.writer.write(phase=event.phase, step=int(event.step), total=int(event.total), message=event.message)
+            self.write(phase=event.phase, step=int(event.step), total=int(event.total), message=event.message)
         self._on_progress(event)
 
     def log(self, text: str) -> None:
@@ -112,19 +135,73 @@ class RunSession:
         if self._ended.wait(_PROBLEM_SECONDS):
             return
         self.log(f"failed: {problem}")
-        self.writer.write(state="failed", ended=time.time(), message=problem)
+        self.write(state="failed", ended=time.time(), message=problem)
         os._exit(1)
 
     def _watch(self) -> None:
         last_heartbeat = time.monotonic()
         while not self._ended.wait(_WATCH_SECONDS):
             # A signal to ourselves is the only way to leave a long load in another thread.
-            if self._nothing_to_keep and self._handles_signals and self.should_stop():
-                os.kill(os.getpid(), signal.SIGTERM)
+            if self._nothing_to_keep and self._handles_signals and self._is_asked():
+                if sys.platform == "win32":  # where os.kill would end the process
+                    _thread.interrupt_main(signal.SIGTERM)
+                else:
+                    os.kill(os.getpid(), signal.SIGTERM)
             problem = self._find_problem()
             if problem is not None:
                 self._leave_for(problem)
             if time.monotonic() - last_heartbeat >= HEARTBEAT_SECONDS:
                 last_heartbeat = time.monotonic()
-                with contextlib.suppress(OSError):  # the run itself meets the same disk, and tells
-                    self.writer.write()
+                with contextlib.suppress(OSError):  # the run itself meets the same disk, and reports it
+                    self.write()
+
+
+class MetricsFile:
+    """Appends events. A step that is done again, as after a resumption, replaces what its phase noted from there on."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / METRICS_FILE
+        self._last_steps: dict[str, float] = {}
+        for event in map(_parse, self._read_lines()):
+            if event is not None:
+                self._last_steps[event["phase"]] = event["step"]
+        self._mend()
+
+    def append(self, event: ProgressEvent) -> None:
+        """Write one event. Raises OSError."""
+        if event.step <= self._last_steps.get(event.phase, float("-inf")):
+            self._forget(event.phase, event.step)
+        self._last_steps[event.phase] = event.step
+        line = json.dumps(dataclasses.asdict(event), ensure_ascii=False, default=float)
+        with self._path.open("a", encoding="utf-8") as metrics:
+            metrics.write(line + "\n")
+
+    def _read_lines(self) -> list[bytes]:
+        try:
+            return self._path.read_bytes().splitlines(keepends=True)
+        except FileNotFoundError:
+            return []
+
+    def _mend(self) -> None:
+        """Cut off a line that a killed process left unfinished: the next one would be glued to it."""
+        lines = self._read_lines()
+        if lines and not lines[-1].endswith(b"\n"):
+            replace_file(self._path, b"".join(lines[:-1]))
+
+    def _forget(self, phase: str, step: float) -> None:
+        kept = []
+        for line in self._read_lines():
+            event = _parse(line)
+            if event is not None and (event["phase"] != phase or event["step"] < step):
+                kept.append(line)
+        replace_file(self._path, b"".join(kept))
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        content = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(content, dict) or not isinstance(content.get("step"), int | float) or "phase" not in content:
+        return None
+    return content

@@ -18,10 +18,9 @@ from typing import Any
 from kslottery_core.errors import KSLotteryError, RunError, TuningError
 from kslottery_core.jobs import resolve_device, use_free_cores
 from kslottery_core.runs.preparing import build_task, load_corpora
-from kslottery_core.runs.record import CHECKPOINTS_FOLDER, load_run
+from kslottery_core.runs.record import CHECKPOINTS_FOLDER, RunStatus, load_derived_status, load_run
 from kslottery_core.runs.result import RunOutcome
 from kslottery_core.runs.spec import RunSpec
-from kslottery_core.runs.status import RunStatus, load_derived_status
 from kslottery_core.tuning.processes import Processes, read_processes
 from kslottery_core.tuning.settings import TRAINED_METHODS
 

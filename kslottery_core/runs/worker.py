@@ -15,15 +15,13 @@ from typing import Any
 
 from kslottery_core import jobs
 from kslottery_core.errors import KSLotteryError, RunError
-from kslottery_core.progress import OnProgress, ignore_progress
+from kslottery_core.progress import OnProgress, ProgressEvent, ignore_progress
 from kslottery_core.runs.preparing import build_task, choose_prompt, load_corpora
-from kslottery_core.runs.queue import hold_device
-from kslottery_core.runs.record import CHECKPOINTS_FOLDER, load_run
-from kslottery_core.runs.result import RunOutcome, save_outputs, save_result
+from kslottery_core.runs.record import CHECKPOINTS_FOLDER, RunStatus, load_run, load_status
+from kslottery_core.runs.result import RunOutcome, forget_result, save_outputs, save_result
 from kslottery_core.runs.session import Cancelled, RunSession
 from kslottery_core.runs.spec import RunSpec
-from kslottery_core.runs.status import RunStatus, load_status
-from kslottery_core.runs.store import hold_run
+from kslottery_core.runs.store import hold_device, hold_run
 from kslottery_core.runs.together import (
     announce_run,
     choose_devices,
@@ -73,7 +71,7 @@ def _work(
     with session.watched():
         try:
             try:
-                session.writer.write(**jobs.describe_own_process(), message="looks for its device")
+                session.write(**jobs.describe_own_process(), message="looks for its device")
                 record = load_run(folder)
                 if record.spec is None:
                     raise RunError(record.problem or f"{folder}: the spec cannot be read.")
@@ -90,7 +88,7 @@ def _work(
             # What ended another process is why this one could not go on.
             state, message = "failed", read_problem(folder) or _describe_problem(problem, folder)
         session.log(state if message is None else f"{state}: {message}")
-        session.writer.write(state=state, ended=time.time(), message=message)
+        session.write(state=state, ended=time.time(), message=message)
     return session.writer.status
 
 
@@ -102,24 +100,33 @@ def _perform(
 ) -> bool:
     """The run itself; False when it was stopped before its end."""
     folder, writer, outcome = session.folder, session.writer, RunOutcome()
+    begun: list[bool] = []
     processes = find_partners(spec)
     devices = choose_devices(spec.device, processes)
     announce_run(folder, processes)
 
-    def tell_wait(waits_for: str) -> None:
+    def report(event: ProgressEvent) -> None:
+        if event.phase != "load" and not begun:  # an earlier attempt's checkpoint has been read and found whole
+            begun.append(True)
+            forget_result(folder)
+        session.report(event)
+
+    def report_wait(waits_for: str) -> None:
         session.log(waits_for)
-        writer.write(message=waits_for)
+        session.write(message=waits_for)
 
     with contextlib.ExitStack() as held:
         for device in devices:
             queue = jobs.identify_queue(device)
-            writer.write(device=devices[0], queue=queue)
-            waiting = hold_device(folder, queue, on_wait=tell_wait, should_stop=session.should_stop)
+            session.write(device=devices[0], queue=queue)
+            waiting = hold_device(folder, queue, on_wait=report_wait, should_stop=session.should_stop)
             if not held.enter_context(waiting):
                 raise Cancelled
         together = f" in {processes.count} processes" if processes.several else ""
         session.log(f"runs {spec.method!r} on {', '.join(devices)}{together} (pid {os.getpid()})")
-        writer.write(state="running", started=time.time(), phase="load", message=None)
+        if session.should_stop():
+            raise Cancelled
+        session.write(state="running", started=time.time(), phase="load", message=None)
         load_corpora(spec, outcome)
         jobs.use_free_cores()
         from kslottery_core import tuning
@@ -128,19 +135,20 @@ def _perform(
         tuned = (tune or tuning.tune)(
             task,
             folder / CHECKPOINTS_FOLDER,
-            on_progress=session.report,
+            on_progress=report,
             should_stop=session.should_stop,
             on_loaded=lambda model, tokenizer: _check_test(spec, outcome, model, tokenizer),
             **({"resume": True} if writer.status.attempt > 1 else {}),
         )
         session.keep_all()
         outcome.report = tuned.report
-        complete = not tuned.report.stopped
+        complete = not tuned.report.stopped and outcome.test is None
         try:
-            if complete and outcome.test is not None:
+            if not tuned.report.stopped and outcome.test is not None:
                 complete = not session.should_stop() and _evaluate(session, spec, outcome, tuned, evaluate)
         finally:  # what the tuning cost is known even when the evaluation fails
-            save_result(folder, spec, writer.status, outcome, time.time())
+            session.write()  # measures the time
+            save_result(folder, spec, writer.status, outcome, complete=complete)
         if complete:  # nobody will go on from them
             discard_checkpoints(folder / CHECKPOINTS_FOLDER)
         return complete
@@ -179,6 +187,8 @@ def _evaluate(
 
 
 def _describe_stop(session: RunSession) -> str:
+    if session.is_removed():
+        return "stopped, because its folder was removed"
     last = session.last_step
     if last is None:
         step = find_last_step(session.folder / CHECKPOINTS_FOLDER)  # of an earlier attempt

@@ -12,7 +12,7 @@ import pytest
 from kslottery_core.corpora import CorpusSpec
 from kslottery_core.jobs import find_process
 from kslottery_core.runs import RunSpec, RunStore, launch_run
-from kslottery_core.runs.status import load_status
+from kslottery_core.runs.record import load_status
 from kslottery_core.tickets import Ticket
 from kslottery_core.tuning.settings import TuningSettings
 

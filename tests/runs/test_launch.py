@@ -12,7 +12,7 @@ import pytest
 from kslottery_core.errors import RunError
 from kslottery_core.jobs import find_process, read_host, save_status
 from kslottery_core.runs import RunStatus, RunStore, cancel_run, launch, launch_run
-from kslottery_core.runs.status import load_status
+from kslottery_core.runs.record import load_status
 from kslottery_core.tuning.settings import TuningSettings
 
 LONG = TuningSettings(max_steps=5000)

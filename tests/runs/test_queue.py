@@ -7,8 +7,8 @@ import pytest
 from kslottery_core.errors import RunError
 from kslottery_core.jobs import locate_device_lock, resolve_device, save_status
 from kslottery_core.progress import never_stop
-from kslottery_core.runs import queue
-from kslottery_core.runs.status import load_status
+from kslottery_core.runs.record import load_status
+from kslottery_core.runs.store import hold_device
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def create(store, make_spec):
 
 def wait_for_device(record, device="cpu", should_stop=never_stop, on_wait=lambda text: None):
     """Whether the device was held."""
-    with queue.hold_device(record.folder, device, on_wait=on_wait, should_stop=should_stop) as held:
+    with hold_device(record.folder, device, on_wait=on_wait, should_stop=should_stop) as held:
         return held
 
 
@@ -68,7 +68,7 @@ def test_the_lock_lies_beside_the_store_and_names_its_holder(create, store):
 def test_a_held_device_is_waited_for_by_the_name_of_its_holder(create):
     first, second = create("the first"), create("the second")
     told = []
-    with queue.hold_device(first.folder, "cpu", on_wait=print, should_stop=never_stop):
+    with hold_device(first.folder, "cpu", on_wait=print, should_stop=never_stop):
         save_status(first.folder, replace(first.status, state="running", pid=None))
         assert not wait_for_device(second, should_stop=stop_after_half_a_second(), on_wait=told.append)
         assert wait_for_device(second, "cuda:0")
@@ -79,7 +79,7 @@ def test_a_held_device_is_waited_for_by_the_name_of_its_holder(create):
 def test_a_holder_that_nobody_knows_has_no_name(create, store):
     first, second = create("the first"), create("the second")
     told = []
-    with queue.hold_device(first.folder, "cpu", on_wait=print, should_stop=never_stop):
+    with hold_device(first.folder, "cpu", on_wait=print, should_stop=never_stop):
         first.folder.rename(store.root / ".deleted")
         assert not wait_for_device(second, should_stop=stop_after_half_a_second(), on_wait=told.append)
     assert told == ["waits for its device"]

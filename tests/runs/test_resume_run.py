@@ -16,9 +16,8 @@ from kslottery_core.evaluation.settings import EvaluationSettings
 from kslottery_core.jobs import save_status
 from kslottery_core.progress import ProgressEvent
 from kslottery_core.runs import RunStore, find_resume_step, launch, launch_run, reopen_run, resume_run, session
-from kslottery_core.runs.metrics import MetricsFile
-from kslottery_core.runs.record import METRICS_FILE, load_run
-from kslottery_core.runs.status import RunStatus, load_status
+from kslottery_core.runs.record import METRICS_FILE, RunStatus, load_run, load_status
+from kslottery_core.runs.session import MetricsFile
 from kslottery_core.runs.worker import work
 from kslottery_core.tickets import Ticket
 from kslottery_core.tuning.settings import TuningSettings

@@ -13,8 +13,7 @@ from kslottery_core.errors import RunError
 from kslottery_core.jobs import StatusWriter, read_host, save_status
 from kslottery_core.progress import ProgressEvent
 from kslottery_core.runs import RunStatus, RunStore, get_home, load_run
-from kslottery_core.runs.record import compute_remaining_seconds
-from kslottery_core.runs.status import load_derived_status
+from kslottery_core.runs.record import compute_remaining_seconds, load_derived_status
 
 
 def test_a_created_run_is_queued_and_has_a_readable_sortable_id(store, make_spec):

@@ -15,7 +15,7 @@ from kslottery_core import tuning
 from kslottery_core.corpora import ALPACA_PROMPT, CorpusSpec
 from kslottery_core.errors import RunError
 from kslottery_core.runs import result, session, worker
-from kslottery_core.runs.status import load_status
+from kslottery_core.runs.record import load_status
 from kslottery_core.tickets import Ticket
 from kslottery_core.tuning import TuningTask
 from kslottery_core.tuning.settings import TuningSettings

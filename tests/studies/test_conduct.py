@@ -14,8 +14,7 @@ from kslottery_core.errors import RunError, StudyError
 from kslottery_core.jobs import save_status
 from kslottery_core.ks import compute_ks
 from kslottery_core.runs import cancel_run
-from kslottery_core.runs.record import SPEC_FILE
-from kslottery_core.runs.status import load_status
+from kslottery_core.runs.record import SPEC_FILE, load_status
 from kslottery_core.studies import (
     RowRule,
     StudyArm,

@@ -10,7 +10,7 @@ import pytest
 
 from kslottery_core.errors import StudyError
 from kslottery_core.jobs import find_process
-from kslottery_core.runs.status import load_status
+from kslottery_core.runs.record import load_status
 from kslottery_core.studies import StudyArm, start_study, stop_study
 
 FAKE_STUDY = Path(__file__).with_name("fake_study.py")

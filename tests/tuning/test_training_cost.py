@@ -7,8 +7,8 @@ import pytest
 
 from kslottery_core.corpora import DEFAULT_PROMPT, Corpus, CorpusSpec, SentencePair
 from kslottery_core.progress import ignore_progress, never_stop
+from kslottery_core.runs.record import RunStatus
 from kslottery_core.runs.result import RunOutcome, save_result
-from kslottery_core.runs.status import RunStatus
 from kslottery_core.tickets import create_list_ticket
 from kslottery_core.tuning import LoraSettings, PrefixSettings, TuningSettings, TuningTask, tune
 from kslottery_core.tuning import trainer as trainer_module
@@ -144,7 +144,7 @@ def test_a_result_has_the_cost_of_the_optimizer_and_null_where_a_report_has_none
     new = SimpleNamespace(**{**vars(old), "optimizer_bytes": 28, "step_seconds": 0.5, "processes": 2})
     found = []
     for report in (old, new):
-        save_result(tmp_path, spec, RunStatus("running", 0.0), RunOutcome(report=report), 1.0)
+        save_result(tmp_path, spec, RunStatus("running", 0.0), RunOutcome(report=report), complete=True)
         cost = json.loads((tmp_path / "result.json").read_text())["cost"]
         found.append((cost["optimizer_bytes"], cost["step_seconds"], cost["processes"]))
     assert found == [(None, None, None), (28, 0.5, 2)]
