@@ -7,7 +7,7 @@ import torch
 
 import kslottery_core.certification
 from dashboard import loaders
-from dashboard.views.certificates import control
+from dashboard.views.certificates import controls
 from dashboard.views.certificates.loading import list_live_works
 from kslottery_core.certification import load_certification
 
@@ -107,7 +107,7 @@ def hold_certifying(monkeypatch):
             threading.Event().wait(0.01)
 
     monkeypatch.setattr(kslottery_core.certification, "certify", hold)
-    monkeypatch.setattr(control, "_DOUBLE_CLICK_SECONDS", 0.0)
+    monkeypatch.setattr(controls, "_DOUBLE_CLICK_SECONDS", 0.0)
     return begun
 
 

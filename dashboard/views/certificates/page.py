@@ -7,20 +7,53 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from dashboard import state
+from dashboard.controls.empty_ticket import offer_level
+from dashboard.controls.metric_row import ShownNumber, show_metric_row
 from dashboard.controls.pair_header import find_shown_pair, load_shown_comparison, show_pair_line
+from dashboard.controls.picture import show_picture
+from dashboard.report.csv_file import build_csv
 from dashboard.views.certificates.check import show_certificate_check
-from dashboard.views.certificates.control import show_certify_button, watch_works
-from dashboard.views.certificates.entries import Entries, show_certificate_entries
-from dashboard.views.certificates.findings import choose_kind, show_curve, show_margins, show_meaning, show_numbers
+from dashboard.views.certificates.controls import Entries, show_certificate_entries, show_certify_button, watch_works
+from dashboard.views.certificates.figures import (
+    certificate_curve_figure,
+    find_least_certifying_level,
+    get_tally,
+    is_anything_certified,
+    is_on_curve,
+    margin_figure,
+    summarise_certificates,
+    summarise_margins,
+)
 from dashboard.views.certificates.loading import find_kept_path, forget_certificate, load_kept_certificate
-from dashboard.views.certificates.sentence_view import show_sentences
-from dashboard.views.certificates.violations import show_violations
-from dashboard.wording import escape_markdown, format_code, format_moment, format_noun, format_seconds
+from dashboard.views.certificates.sentences import describe_columns, show_sentences
+from dashboard.views.certificates.tables import (
+    LOGIT_COLUMNS,
+    build_curve_table,
+    build_lost_table,
+    build_violation_table,
+)
+from dashboard.wording import (
+    CERTIFIED_KINDS,
+    CERTIFIED_TEXTS,
+    escape_markdown,
+    format_code,
+    format_count,
+    format_formula,
+    format_moment,
+    format_noun,
+    format_number,
+    format_seconds,
+    format_share,
+)
 from kslottery_core.errors import KSLotteryError
 
 if TYPE_CHECKING:
     from dashboard.loaders import PairChoice
     from kslottery_core.certification import Certification
+
+_MOST_NAMED = 5
+_KIND_NOUNS = {"predictions": "prediction", "outputs": "output"}
 
 
 def render() -> None:
@@ -75,15 +108,290 @@ def _show_certify(entries: Entries, path: Path | None, problem: KSLotteryError |
 
 def _show_certification(certification: Certification, path: Path) -> None:
     st.header("The certificate")
-    show_meaning(certification)
-    kind = choose_kind()
-    show_numbers(certification, kind)
-    show_curve(certification, kind)
+    _show_meaning(certification)
+    kind = _choose_kind()
+    _show_numbers(certification, kind)
+    _show_curve(certification, kind)
     st.subheader("Sentence by sentence")
     show_sentences(certification)
-    show_margins(certification)
-    show_violations(certification)
+    _show_margins(certification)
+    _show_violations(certification)
     _show_file(certification, path)
+
+
+def _show_meaning(certification: Certification) -> None:
+    """What each level means and assumes, and what none of them says."""
+    lines = [
+        f"- **Certified, {escape_markdown(level.title)}.** {escape_markdown(format_formula(level.definition))}"
+        for level in certification.levels
+    ]
+    lines.append(
+        "- **Measured.** Both models were run on the text and compared. A *violation* is a prediction that is "
+        "certified and for which the partial model says something else all the same."
+    )
+    st.markdown("\n".join(lines))
+    assumptions = [level.assumption for level in certification.levels if level.assumption]
+    st.info(" ".join(escape_markdown(text) for text in (*assumptions, certification.statement)), icon=":material/info:")
+
+
+def _choose_kind() -> str:
+    """The switch between single predictions and whole outputs."""
+    st.session_state["certificate_kind"] = state.get_choice().certificates.kind
+    return st.segmented_control(
+        "Count",
+        list(CERTIFIED_KINDS),
+        format_func=CERTIFIED_KINDS.__getitem__,
+        key="certificate_kind",
+        required=True,
+        on_change=lambda: state.change("certificates", kind=st.session_state["certificate_kind"]),
+        help="Every next token of the reference translations, its end included, given all before it; or whole outputs, "
+        "certified when every step of the embedding-tuned model's own output is.",
+    )
+
+
+def _show_numbers(certification: Certification, kind: str) -> None:
+    """The counts at the chosen ticket; violations are never left out."""
+    tally = get_tally(certification.chosen, kind)
+    counts = [(level, tally.get_level(level.name)) for level in certification.levels]
+    of_all = f"of {format_noun(tally.total, _KIND_NOUNS[kind])}"
+    violations = counts[-1][1].violations
+    show_metric_row(
+        [
+            *(
+                ShownNumber(
+                    f"Certified, {level.title}",
+                    format_share(found.certified, tally.total),
+                    f"{found.certified:,} {of_all}",
+                    format_formula(level.definition),
+                )
+                for level, found in counts
+            ),
+            ShownNumber(
+                "Agreement, measured",
+                format_share(tally.agreed, tally.total),
+                f"{tally.agreed:,} {of_all}",
+                "For how many the partial model does the same as the embedding-tuned one, certified or not.",
+            ),
+            ShownNumber(
+                "Violations",
+                format_count(violations),
+                f"of {counts[-1][1].certified:,} certified by the {counts[-1][0].title}",
+                "Certified, and the partial model differs all the same.",
+            ),
+        ]
+    )
+    show_metric_row(
+        [
+            *(
+                ShownNumber(
+                    f"{level.title[:1].upper()}{level.title[1:]}, and correct",
+                    format_share(found.correct, tally.total),
+                    f"{found.correct:,} {of_all}",
+                    "Certified, and equal to the reference translation.",
+                )
+                for level, found in counts
+            ),
+            ShownNumber(
+                "Accuracy, tuned model",
+                format_share(tally.reference_correct, tally.total),
+                f"{tally.reference_correct:,} {of_all}",
+                "How often the embedding-tuned model says exactly what the reference translation says.",
+            ),
+            ShownNumber(
+                "Accuracy, partial model",
+                format_share(tally.partial_correct, tally.total),
+                f"{tally.partial_correct:,} {of_all}",
+                "The same of the model that keeps only the ticket's tuned rows.",
+            ),
+        ]
+    )
+    _warn_of_violations(certification, kind)
+    _explain_none(certification, kind)
+    _tell_larger_tickets(certification, kind)
+    exact = certification.chosen.largest_exact_difference
+    if exact is not None:
+        st.caption(
+            "Largest difference of any logit between the two models at predictions certified as exact: "
+            f"{format_number(exact)}."
+        )
+
+
+def _tell_larger_tickets(certification: Certification, kind: str) -> None:
+    """How far every larger ticket was tried; nothing where it was not asked for."""
+    tried = certification.chosen.larger_tickets
+    if tried is None:
+        return
+    not_tried, lost, noun = (
+        (tried.not_tried, tried.lost, "next-token prediction")
+        if kind == "predictions"
+        else (tried.output_steps_not_tried, tried.output_steps_lost, "single step of an output")
+    )
+    plural = {"single step of an output": "single steps of outputs"}.get(noun)
+    st.caption(
+        f"Every larger ticket: {format_noun(not_tried, noun, plural)} not tried, since more than "
+        f"{format_noun(certification.task.larger_ticket_limit, 'token')} are left behind there; {lost:,} lost, because "
+        "some ticket that contains this one changes the prediction or comes within rounding of it."
+    )
+
+
+def _warn_of_violations(certification: Certification, kind: str) -> None:
+    chosen, last = certification.chosen, certification.levels[-1].name
+    counts = {
+        "next-token prediction": chosen.predictions.get_level(last).violations,
+        "whole output": chosen.outputs.get_level(last).violations,
+        "single step of an output": chosen.output_step_violations.get(last, 0),
+    }
+    if any(counts.values()):
+        plurals = {"single step of an output": "single steps of outputs"}
+        told = ", ".join(format_noun(count, noun, plurals.get(noun)) for noun, count in counts.items() if count)
+        st.warning(
+            f"**Certified, yet different: {told}.** The certificate's assumption does not hold for this model there; "
+            "each case is listed under Violations below."
+        )
+    elsewhere = [
+        point
+        for point in certification.grid
+        if get_tally(point, kind).get_level(last).violations and point.ticket_size != chosen.ticket_size
+    ]
+    if elsewhere:
+        levels = [format_number(point.significance_level) for point in elsewhere]
+        told = (
+            ", ".join(levels) if len(levels) <= _MOST_NAMED else f"{len(levels)} of them, {levels[0]} to {levels[-1]}"
+        )
+        st.warning(f"Violations at other α of the grid too: {told}. The picture marks them.")
+
+
+def _explain_none(certification: Certification, kind: str) -> None:
+    chosen = certification.chosen
+    tally = get_tally(chosen, kind)
+    if is_anything_certified(tally) or not tally.total:
+        return
+    text = "reference" if kind == "predictions" else "output"
+    margins = summarise_margins(*certification.collect_margins(text))
+    least = ""
+    if margins.least_bound is not None:
+        least = f" The smallest bound, twice the sum of D left behind, is {format_number(margins.least_bound)}"
+        least += "; no margin is above 1." if margins.least_bound >= 1 else "."
+    st.info(
+        f"**Nothing is certified with this ticket.** {format_noun(chosen.left_behind, 'changed token')} of the text "
+        f"{'is' if chosen.left_behind == 1 else 'are'} left behind.{least} That is no proof of a difference: see the "
+        "measured agreement."
+    )
+    if state.get_choice().certificates.rows == "alpha":
+        offer_level(find_least_certifying_level(certification, kind), "certificate_level", top_k=None)
+
+
+def _show_curve(certification: Certification, kind: str) -> None:
+    """Everything against alpha, and the same in a table."""
+    title, axis = st.columns([4, 1.6], vertical_alignment="bottom")
+    title.subheader("What is certified, and what holds, against α")
+    st.session_state["certificate_log_axis"] = state.get_choice().certificates.log_axis
+    log_axis = axis.toggle(
+        "Log axis of α",
+        key="certificate_log_axis",
+        on_change=lambda: state.change("certificates", log_axis=st.session_state["certificate_log_axis"]),
+        help="As on the Alpha page. Otherwise the axis is one of log odds: α near 1, where most is certified, has room "
+        "on it too.",
+    )
+    curve = summarise_certificates(certification, kind)
+    show_picture(
+        certificate_curve_figure(curve, log_axis=log_axis),
+        key="certificate_curve",
+        alt="Certified shares, agreement and accuracies against alpha",
+    )
+    st.caption(
+        "Each α of the grid gives a ticket (no correction, exact p-value); equal tickets were computed once: "
+        f"{format_noun(certification.distinct_tickets, 'different ticket')}."
+        + ("" if is_on_curve(certification) else " The chosen ticket is none of them, so no α is marked.")
+    )
+    table = build_curve_table(certification)
+    with st.expander("The picture in numbers"):
+        st.dataframe(table, hide_index=True, key="certificate_curve_table", alt="Counts at every alpha")
+        st.download_button(
+            "These numbers as CSV",
+            data=build_csv(table),
+            file_name="certified-by-alpha.csv",
+            mime="text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+            key="certificate_curve_csv",
+        )
+
+
+def _show_margins(certification: Certification) -> None:
+    """How large margins are, and how large the bounds that they would have to exceed."""
+    st.subheader("Margins beside bounds")
+    text = state.get_choice().certificates.text
+    summary = summarise_margins(*certification.collect_margins(text))
+    show_picture(
+        margin_figure(summary),
+        key="certificate_margins",
+        alt="Distribution of margins beside that of the bounds",
+    )
+    total = format_noun(summary.total, "prediction")
+    parts = [f"{CERTIFIED_TEXTS[text]}s, {total}: {summary.certain:,} margins are above their own bound"]
+    if summary.without_bound:
+        parts.append(f"{summary.without_bound:,} have nothing left behind, so their bound is 0 and not in the picture")
+    if summary.tied:
+        parts.append(f"{summary.tied:,} have a margin of 0 or below and are not in the picture")
+    if summary.undefined:
+        parts.append(f"{summary.undefined:,} have no margin, since the model's logits are no numbers")
+    st.caption("; ".join(parts) + ".")
+
+
+def _show_violations(certification: Certification) -> None:
+    """Every listed violation of the chosen ticket, or that there is none."""
+    st.subheader("Violations")
+    chosen, last = certification.chosen, certification.levels[-1].name
+    total = chosen.predictions.get_level(last).violations + chosen.output_step_violations.get(last, 0)
+    if not total:
+        st.success(
+            "None with this ticket: wherever a prediction was certified, the partial model said the same."
+            if is_anything_certified(chosen.predictions) or is_anything_certified(chosen.outputs)
+            else "None with this ticket, since nothing was certified.",
+            icon=":material/check:",
+        )
+        _show_lost(certification)
+        return
+    table = build_violation_table(certification)
+    st.dataframe(
+        table,
+        hide_index=True,
+        key="certificate_violations",
+        column_config=describe_columns(),
+        alt="Certified predictions for which the partial model differs",
+    )
+    if len(table) < total:
+        st.caption(f"The first {len(table):,} of {total:,} are listed; all of them are counted.")
+    st.download_button(
+        "Violations as CSV",
+        data=build_csv(table),
+        file_name="violations.csv",
+        mime="text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+        key="certificate_violations_csv",
+    )
+    _show_lost(certification)
+
+
+def _show_lost(certification: Certification) -> None:
+    """Predictions that some larger ticket does not keep: what the ticket's own measured agreement cannot show."""
+    tried = certification.chosen.larger_tickets
+    if tried is None or not tried.listed:
+        return
+    st.markdown("**Lost under a larger ticket.** Some ticket that contains this one changes these predictions.")
+    st.dataframe(
+        build_lost_table(certification),
+        hide_index=True,
+        key="certificate_lost",
+        column_config={name: st.column_config.NumberColumn(format="%.3f") for name in LOGIT_COLUMNS},
+        placeholder="not a number",
+        alt="Predictions that a larger ticket changes",
+    )
+    total = tried.lost + tried.output_steps_lost
+    if len(tried.listed) < total:
+        st.caption(f"The first {len(tried.listed):,} of {total:,} are listed; all of them are counted.")
 
 
 def _show_file(certification: Certification, path: Path) -> None:

@@ -14,7 +14,7 @@ from dashboard.views.certificates.figures import (
     summarise_certificates,
 )
 from dashboard.views.certificates.loading import KeptCertificate, list_kept_certificates, load_kept_certificate
-from dashboard.views.certificates.rows import build_tally_table
+from dashboard.views.certificates.tables import build_tally_table
 from dashboard.wording import CERTIFIED_KINDS, format_formula, format_moment, format_noun, format_share
 from kslottery_core.errors import KSLotteryError
 

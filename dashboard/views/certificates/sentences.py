@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import streamlit as st
 
 from dashboard import state
-from dashboard.views.certificates.columns import BOUND, FIRST, MARGIN, SECOND, describe_columns
 from dashboard.views.certificates.sentence_figure import (
     SentenceNumbers,
-    SentenceStory,
     sentence_figure,
     summarise_sentence,
     summarise_sentences,
 )
+from dashboard.views.certificates.tables import COLUMN_HELP, build_prediction_table
 from dashboard.wording import CERTIFIED_TEXTS, escape_markdown, format_code, format_noun, format_number, shorten
 
 if TYPE_CHECKING:
@@ -121,23 +119,6 @@ def _name_sentence(numbers: SentenceNumbers) -> str:
     )
 
 
-def build_prediction_table(story: SentenceStory) -> pd.DataFrame:
-    """One row a predicted position, with everything that the drawing shows."""
-    return pd.DataFrame(
-        [
-            {
-                "Position": shown.position,
-                "Token": shown.token.label,
-                "Tuned model says": shown.predicted,
-                "Partial model says": shown.partial,
-                FIRST: shown.first_probability,
-                SECOND: shown.second_probability,
-                MARGIN: shown.margin,
-                BOUND: shown.bound,
-                "Left behind": shown.left_behind,
-                "Certified by": shown.level or "",
-                "Violation": shown.verdict == "violation",
-            }
-            for shown in story.predictions
-        ]
-    )
+def describe_columns() -> dict[str, Any]:
+    """Format and explanation of the columns of a prediction's probabilities, for a table's `column_config`."""
+    return {name: st.column_config.NumberColumn(format="%.4f", help=words) for name, words in COLUMN_HELP.items()}
