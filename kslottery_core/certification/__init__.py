@@ -1,6 +1,6 @@
 """A ticket, two checkpoints and a text become certificates, and the check of them.
 
-Reading order: `levels` (what "certified" means), `comparing` (why one pass a ticket is enough), `certify`, `verify`.
+Reading order: `levels` (what "certified" means), `tally` (why one pass for each ticket is enough), `certify`, `verify`.
 """
 
 from kslottery_core.certification.certificate import (
@@ -11,25 +11,23 @@ from kslottery_core.certification.certificate import (
     TICKET,
     UNCHANGED,
     Certification,
+    LargerTickets,
+    LeftBehindToken,
     LevelCounts,
+    LostPrediction,
     PredictedSequence,
     SentenceRecord,
     SideFingerprints,
     Tally,
     TicketPoint,
+    TokenProbability,
     TokenRecord,
+    Violation,
+    find_certificate_path,
     load_certification,
     save_certification,
 )
 from kslottery_core.certification.certify import certify
-from kslottery_core.certification.findings import (
-    LargerTickets,
-    LeftBehindToken,
-    LostPrediction,
-    TokenProbability,
-    Violation,
-)
-from kslottery_core.certification.keeping import find_certificate_path
 from kslottery_core.certification.levels import (
     EVERY_LARGER_TICKET,
     EXACT,

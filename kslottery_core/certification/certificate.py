@@ -1,17 +1,18 @@
 """The record of one certification, and its JSON file: what was asked, what was found, and what it rests on."""
 
 import contextlib
+import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kslottery_core.certification.findings import LargerTickets, Violation
 from kslottery_core.certification.levels import Level
 from kslottery_core.certification.task import CertificationTask
-from kslottery_core.errors import CertificationError
+from kslottery_core.corpora import DEFAULT_PROMPT, load_corpus
+from kslottery_core.errors import CertificationError, CheckpointError
 from kslottery_core.records import load_json, make_scratch_path, read_record
 
 CERTIFICATE_VERSION = 1
@@ -21,6 +22,81 @@ REFERENCE, OUTPUT = "reference", "output"
 
 TICKET, LEFT_BEHIND, UNCHANGED = "ticket", "left_behind", "unchanged"
 ROLES = (TICKET, LEFT_BEHIND, UNCHANGED)
+
+
+@dataclass(frozen=True)
+class TokenProbability:
+    """A token and the probability that a model gives it; None where that is no number."""
+
+    token_id: int
+    label: str
+    probability: float | None
+
+
+@dataclass(frozen=True)
+class LeftBehindToken:
+    """A token of the input whose changed row is not in the ticket; `count` is k = d * D."""
+
+    token_id: int
+    label: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A prediction that a level certifies and for which the partial model differs all the same.
+
+    `sentence` and `position` count from 0; `position` is that of the predicted token in the sequence's tokens.
+    `text` says which sequence: "reference" or "output". `levels` are those that certified it.
+    """
+
+    text: str
+    sentence: int
+    position: int
+    levels: tuple[str, ...]
+    reference_top: tuple[TokenProbability, ...]
+    partial_top: tuple[TokenProbability, ...]
+    first_probability: float
+    second_probability: float
+    counts: int
+    left_behind: tuple[LeftBehindToken, ...]
+
+
+@dataclass(frozen=True)
+class LostPrediction:
+    """A prediction whose larger tickets were all run, and that one of them does not keep.
+
+    `text`, `sentence` and `position` are those of a `Violation`. `predicted` is the embedding-tuned model's token.
+    `margin` is its logit minus the largest other one, `least_margin` the least value of that over all these models, in
+    logits; None where it is no number. `kept_before` are the tokens whose rows stay as they were in the model that
+    takes the least margin. One that stays just above 0 is lost to the allowance for rounding.
+    """
+
+    text: str
+    sentence: int
+    position: int
+    token_id: int
+    label: str
+    margin: float | None
+    least_margin: float | None
+    kept_before: tuple[LeftBehindToken, ...]
+
+
+@dataclass(frozen=True)
+class LargerTickets:
+    """How far every larger ticket was tried with one ticket, over predictions of reference translations, and over
+    steps of outputs.
+
+    `not_tried`: more tokens are left behind than the limit. `lost`: all larger tickets were run, and one of them does
+    not keep the prediction. Every prediction that is defined is certified, lost or not tried. `listed` are lost ones
+    of both texts, up to a fixed number; the counts are complete.
+    """
+
+    not_tried: int
+    lost: int
+    output_steps_not_tried: int
+    output_steps_lost: int
+    listed: tuple[LostPrediction, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -235,3 +311,47 @@ def save_certification(certification: Certification, path: str | Path) -> None:
 def load_certification(path: str | Path) -> Certification:
     """Read a certificate file. Raises CertificationError for one that is missing, damaged or of another version."""
     return Certification.from_json(load_json(Path(path), CertificationError), str(path))
+
+
+def find_certificate_path(task: CertificationTask, folder: str | Path) -> Path:
+    """The file in `folder` for exactly this task; it is there only if somebody has saved one.
+
+    Its name digests the state of both checkpoints' files, AFTER's generation settings, whose end tokens decide its
+    outputs, the ticket's ids, the text's content, the filled settings and the version of certificates, not how paths
+    are spelled nor the device. Ask for it before certifying: files may be written anew meanwhile. Reads headers and
+    the text, no weights. Raises CheckpointError or CorpusError.
+    """
+    from kslottery_core.checkpoints import find_generation_config, open_pair, open_parameters
+
+    corpus = load_corpus(task.corpus)
+    pair = open_pair(task.before, task.after, before_revision=task.before_revision, after_revision=task.after_revision)
+    sides = [
+        (pair.before.file_signature, open_parameters(task.before, revision=task.before_revision).file_signature),
+        (pair.after.file_signature, open_parameters(task.after, revision=task.after_revision).file_signature),
+    ]
+    ticket = task.ticket
+    settings = {
+        name: value
+        for name, value in asdict(replace(task, prompt=task.prompt or corpus.prompt or DEFAULT_PROMPT)).items()
+        if name in ("prompt", "significance_levels", "max_new_tokens", "batch_size")
+    }
+    if task.larger_ticket_limit:  # off, it is no part of the name, which older files have without it
+        settings["larger_ticket_limit"] = task.larger_ticket_limit
+    generation = find_generation_config(task.after, task.after_revision)
+    if generation is not None:  # without any, the name is as in older versions
+        settings["generation"] = hashlib.sha256(_read(generation)).hexdigest()
+    decisive = {
+        "version": CERTIFICATE_VERSION,
+        "sides": sides,
+        "ticket": [ticket.token_ids, ticket.significance_level, ticket.fingerprint_before, ticket.fingerprint_after],
+        "corpus": [corpus.fingerprint, task.corpus.source, task.corpus.target],
+        **settings,
+    }
+    return Path(folder) / f"{hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:32]}.json"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as problem:
+        raise CheckpointError(f"{path}: this file cannot be read ({problem}); check its permissions.") from None

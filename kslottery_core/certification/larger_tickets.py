@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kslottery_core.certification.forward_pass import Batch, PairedPredictions, pad_batch
+from kslottery_core.certification.task import MOST_LEFT_BEHIND
 from kslottery_core.errors import CertificationError
 from kslottery_core.progress import ShouldStop, never_stop
 
@@ -21,9 +23,6 @@ if TYPE_CHECKING:
 
 LIMIT = 6
 """So many left-behind tokens are tried in every combination unless told otherwise: 64 passes."""
-
-MOST = 16
-"""No more than this many can be asked for: 65,536 passes of one sequence."""
 
 LOGIT_BYTES = 64 * 2**20
 """As many combinations go through the model together as keep their logits, (combinations, T, V), below this."""
@@ -255,8 +254,8 @@ def _check(
             f"input_ids: expected ids from 0 to {len(weight) - 1}, found {int(input_ids.min())} to "
             f"{int(input_ids.max())}; use the tokenizer of this model."
         )
-    if not 0 <= limit <= MOST:
-        raise CertificationError(f"limit: expected 0 to {MOST} left-behind tokens, found {limit}.")
+    if not 0 <= limit <= MOST_LEFT_BEHIND:
+        raise CertificationError(f"limit: expected 0 to {MOST_LEFT_BEHIND} left-behind tokens, found {limit}.")
     shape = tuple(input_ids.shape)
     for name, mask in (("attention_mask", attention_mask), ("wanted", wanted)):
         if mask is not None and tuple(mask.shape) != shape:
@@ -271,3 +270,106 @@ def _check(
             "elsewhere; pad on the right."
         )
     return lengths
+
+
+@dataclass(frozen=True, eq=False)
+class LargerTicketOutcome:
+    """One entry for each of P predictions.
+
+    kept           bool     every larger ticket was run, for this ticket or a smaller one, and keeps the prediction
+    lost           bool     all of them were run, and one does not keep it
+    not_tried      bool     more tokens are left behind than the limit
+    margins        float64  the reference's margin in logits, and the least one; NaN where nothing was run here
+    least_margins  float64
+    kept_before    for a lost prediction the tokens that keep BEFORE's rows in the model of the least margin
+    passes         how many sequences went through the model for it
+    """
+
+    kept: np.ndarray
+    lost: np.ndarray
+    not_tried: np.ndarray
+    margins: np.ndarray
+    least_margins: np.ndarray
+    kept_before: tuple[tuple[int, ...], ...]
+    passes: int = 0
+
+    def cut(self, at: slice) -> "LargerTicketOutcome":
+        """The entries `at`, without the passes."""
+        return LargerTicketOutcome(
+            self.kept[at],
+            self.lost[at],
+            self.not_tried[at],
+            self.margins[at],
+            self.least_margins[at],
+            self.kept_before[at],
+        )
+
+
+class BatchLargerTickets:
+    """Every larger ticket on one batch; P predictions. Give the smaller tickets first.
+
+    `before_rows` (V, d) best lie on the model's device. At most `limit` left-behind tokens are tried.
+    """
+
+    def __init__(self, model: Any, batch: Batch, before_rows: "torch.Tensor", limit: int) -> None:
+        self._model, self._batch, self._before_rows, self._limit = model, batch, before_rows, limit
+        self._input_ids, self._mask = pad_batch(batch, model.device)
+        self._occurring = np.unique(self._input_ids.cpu().numpy())
+        self._known: dict[bytes, tuple[np.ndarray, LargerTicketOutcome]] = {}
+
+    def run(self, left: np.ndarray, compared: PairedPredictions, should_stop: ShouldStop) -> LargerTicketOutcome | None:
+        """Try the ticket that leaves `left`, bool (V,), behind; `compared` is its comparison. None when stopped.
+        Raises CertificationError for a model that is not causal."""
+        left_ids = self._occurring[left[self._occurring]]
+        key = left_ids.tobytes()
+        if key in self._known:
+            return self._known[key][1].cut(slice(None))  # it has cost its passes before
+        settled = np.zeros(len(self._batch.rows), dtype=bool)
+        for smaller_left_ids, outcome in self._known.values():
+            if np.isin(left_ids, smaller_left_ids).all():
+                settled |= outcome.kept
+        found = self._run_unsettled(left, compared, settled, should_stop)
+        if found is not None:
+            self._known[key] = (left_ids, found)
+        return found
+
+    def _run_unsettled(
+        self, left: np.ndarray, compared: PairedPredictions, settled: np.ndarray, should_stop: ShouldStop
+    ) -> LargerTicketOutcome | None:
+        defined = ~np.isnan(compared.reference[1][:, 0])
+        within = defined & (compared.left_behind > 0) & (compared.left_behind <= self._limit)
+        wanted = within & ~settled
+        not_tried = defined & (compared.left_behind > self._limit)
+        nan = np.full(len(wanted), np.nan)
+        if not wanted.any():
+            nothing = np.zeros(len(wanted), dtype=bool)
+            return LargerTicketOutcome(within, nothing, not_tried, nan, nan, ((),) * len(wanted))
+        rows, columns = self._batch.rows, self._batch.columns
+        asked = np.zeros(tuple(self._input_ids.shape), dtype=bool)
+        asked[rows[wanted], columns[wanted]] = True
+        check = certify_larger_tickets(
+            self._model,
+            self._before_rows,
+            self._occurring[~left[self._occurring]].tolist(),
+            self._input_ids,
+            self._mask,
+            wanted=asked,
+            limit=self._limit,
+            should_stop=should_stop,
+        )
+        if check is None:
+            return None
+        kept = (within & settled) | (wanted & check.certified[rows, columns])
+        lost = within & ~kept
+        return LargerTicketOutcome(
+            kept,
+            lost,
+            not_tried,
+            np.where(wanted, check.reference_margins[rows, columns], nan),
+            np.where(wanted, check.least_margins[rows, columns], nan),
+            tuple(
+                (check.list_worst_tokens(row, column) or ()) if is_lost else ()
+                for row, column, is_lost in zip(rows.tolist(), columns.tolist(), lost.tolist(), strict=True)
+            ),
+            check.passes,
+        )

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kslottery_core.certification.larger_tickets import MOST
 from kslottery_core.corpora import CorpusSpec, check_prompt
 from kslottery_core.errors import CertificationError
 from kslottery_core.tickets import Ticket
@@ -12,7 +11,10 @@ SIGNIFICANCE_LEVELS = (
     *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3),
     *(0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999),
 )
-"""The grid of alpha that is taken when none is given."""
+"""The grid of alpha when none is given."""
+
+MOST_LEFT_BEHIND = 16
+"""No more than this many left-behind tokens can be tried in every combination: 65,536 passes of one sequence."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,10 @@ class CertificationTask:
                 raise CertificationError(
                     f"{name}: expected a whole number of at least 1, found {getattr(self, name)!r}."
                 )
-        if self.larger_ticket_limit not in range(MOST + 1):
+        if self.larger_ticket_limit not in range(MOST_LEFT_BEHIND + 1):
             raise CertificationError(
-                f"larger_ticket_limit: expected a whole number of left-behind tokens from 0 (off) to {MOST}, each of "
-                f"which doubles the passes, found {self.larger_ticket_limit!r}."
+                "larger_ticket_limit: expected a whole number of left-behind tokens from 0 (off) to "
+                f"{MOST_LEFT_BEHIND}, each of which doubles the passes, found {self.larger_ticket_limit!r}."
             )
         wrong = [level for level in self.significance_levels if not 0 < level < 1]
         if wrong:

@@ -174,14 +174,14 @@ def test_a_template_without_a_sentence_is_refused():
 def test_a_model_that_reads_ahead_is_refused():
     from transformers import BertConfig, BertLMHeadModel
 
-    from kslottery_core.certification.inputs import InputSequence, Use
-    from kslottery_core.certification.passes import check_causal
+    from kslottery_core.certification.forward_pass import check_causal
+    from kslottery_core.certification.sequences import InputSequence, SequenceUse
 
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=64, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, is_decoder=True
     )
-    sequence = InputSequence((4, 5, 6, 7), (Use("reference", 0, 2),))
+    sequence = InputSequence((4, 5, 6, 7), (SequenceUse("reference", 0, 2),))
     model = BertLMHeadModel(config).eval()
     with torch.no_grad():
         model.get_output_embeddings().weight *= 50

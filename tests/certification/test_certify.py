@@ -188,7 +188,7 @@ def test_a_small_distance_that_flips_a_prediction_is_found_and_listed(make_pair,
 
 
 def test_alphas_that_leave_the_same_tokens_behind_cost_no_further_pass(make_pair, make_task, monkeypatch):
-    from kslottery_core.certification import comparing
+    from kslottery_core.certification import forward_pass
 
     passes = []
 
@@ -196,8 +196,8 @@ def test_alphas_that_leave_the_same_tokens_behind_cost_no_further_pass(make_pair
         passes.append(batch)
         return predict(model, batch)
 
-    predict = comparing.predict
-    monkeypatch.setattr(comparing, "predict", count)
+    predict = forward_pass.predict
+    monkeypatch.setattr(forward_pass, "predict", count)
     before, after = make_pair(lambda rows: torch.where(torch.arange(64)[:, None] == 40, rows + 1, rows))
     one_alpha = certify(make_task(before, after, [40], significance_levels=(0.5,), batch_size=64))
     alone = len(passes)
@@ -209,12 +209,12 @@ def test_alphas_that_leave_the_same_tokens_behind_cost_no_further_pass(make_pair
 
 
 def test_counts_do_not_depend_on_the_batch(make_pair, make_task, monkeypatch):
-    from kslottery_core.certification import passes
+    from kslottery_core.certification import forward_pass
 
     before, after = make_pair(move_some)
     together = certify(make_task(before, after, [1, 3], significance_levels=(0.5,)))
     alone = certify(make_task(before, after, [1, 3], significance_levels=(0.5,), batch_size=1))
-    monkeypatch.setattr(passes, "LOGIT_BYTES", 1)  # no room for two sequences
+    monkeypatch.setattr(forward_pass, "LOGIT_BYTES", 1)  # no room for two sequences
     cramped = certify(make_task(before, after, [1, 3], significance_levels=(0.5,)))
     for other in (alone, cramped):
         assert [p.predictions for p in (other.chosen, *other.grid)] == [
@@ -225,10 +225,10 @@ def test_counts_do_not_depend_on_the_batch(make_pair, make_task, monkeypatch):
 
 def test_the_model_is_left_with_the_rows_it_had(make_pair, make_task, monkeypatch):
     from kslottery_core.certification import certify as module_function
-    from kslottery_core.certification import sides
+    from kslottery_core.certification import models
 
     kept = []
-    load = sides.load_sides
+    load = models.load_models
 
     def remember(*arguments):
         kept.append(load(*arguments))
@@ -236,7 +236,7 @@ def test_the_model_is_left_with_the_rows_it_had(make_pair, make_task, monkeypatc
 
     import sys
 
-    monkeypatch.setattr(sys.modules[module_function.__module__], "load_sides", remember)
+    monkeypatch.setattr(sys.modules[module_function.__module__], "load_models", remember)
     before, after = make_pair(move_some)
     certify(make_task(before, after))
     plain = AutoModelForCausalLM.from_pretrained(after).get_input_embeddings().weight

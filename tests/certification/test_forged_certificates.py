@@ -15,7 +15,7 @@ from kslottery_core.certification import (
     certify,
     verify_certification,
 )
-from kslottery_core.certification.differences import LOGIT_TOLERANCE, PROBABILITY_TOLERANCE, Comparison
+from kslottery_core.certification.verify import LOGIT_TOLERANCE, PROBABILITY_TOLERANCE, Comparison
 from kslottery_core.checkpoints import open_pair
 from kslottery_core.errors import CertificationError
 from kslottery_core.ks import compute_pair_ks
@@ -220,7 +220,7 @@ def test_paths_in_a_certificate_are_absolute(pair, make_task, tmp_path, tiny_tex
 
 
 def test_listed_violations_are_the_first_in_the_text(pair, make_task, monkeypatch):
-    from kslottery_core.certification import levels, tallying
+    from kslottery_core.certification import levels, tally
 
     monkeypatch.setitem(levels._RULES, "ks_bound", lambda evidence: evidence.margins > -1)  # everything is certified
     task = make_task(*pair, batch_size=1)
@@ -228,5 +228,5 @@ def test_listed_violations_are_the_first_in_the_text(pair, make_task, monkeypatc
     assert len(every) > 6
     places = [(one.sentence, one.text == "output", one.position) for one in every]
     assert places == sorted(places)
-    monkeypatch.setattr(tallying, "MOST_LISTED", 3)
+    monkeypatch.setattr(tally, "MOST_LISTED", 3)
     assert certify(task).chosen.violations == every[:3]

@@ -1,13 +1,16 @@
-"""Text as token ids: prompts, references, and the sequences on which predictions are held against each other."""
+"""The token sequences on which both models are compared: prompts with their reference translations, and with what the
+embedding-tuned model itself writes after them."""
 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
+from kslottery_core.certification.certificate import OUTPUT, REFERENCE
 from kslottery_core.corpora import Corpus, CorpusSpec, fill_prompt
 from kslottery_core.errors import CertificationError
+from kslottery_core.progress import OnProgress, ProgressEvent, ShouldStop
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -24,44 +27,6 @@ class EncodedSentence:
     prompt_ids: tuple[int, ...]
     whole_ids: tuple[int, ...]
     reference_start: int
-
-
-@dataclass(frozen=True)
-class Use:
-    """Why a sequence is looked at: as the "reference" or the "output" of a sentence, from position `start` on."""
-
-    text: str
-    sentence: int
-    start: int
-
-
-@dataclass(frozen=True)
-class InputSequence:
-    """Distinct token ids (T,) of one forward pass, and every use of it: a model that writes the reference word for word
-    makes both texts one sequence."""
-
-    token_ids: tuple[int, ...]
-    uses: tuple[Use, ...]
-
-    @property
-    def start(self) -> int:
-        """The first position that any use predicts."""
-        return min(use.start for use in self.uses)
-
-
-@dataclass
-class SequenceTable:
-    """Gathers sequences so that equal ones are passed through the model once."""
-
-    uses: dict[tuple[int, ...], list[Use]] = field(default_factory=dict)
-
-    def add(self, token_ids: Sequence[int], use: Use) -> None:
-        """One more use of these token ids."""
-        self.uses.setdefault(tuple(token_ids), []).append(use)
-
-    def list(self) -> list[InputSequence]:
-        """The sequences in the order in which they came."""
-        return [InputSequence(ids, tuple(uses)) for ids, uses in self.uses.items()]
 
 
 def encode_sentences(tokenizer: Any, corpus: Corpus, spec: CorpusSpec, prompt: str) -> list[EncodedSentence]:
@@ -138,3 +103,108 @@ def compute_inputs_fingerprint(sentences: Sequence[EncodedSentence]) -> str:
     for sentence in sentences:
         digest.update(json.dumps([sentence.prompt_ids, sentence.whole_ids]).encode() + b"\n")
     return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class ReferenceOutput:
+    """Tokens that the model wrote after a prompt, its end token among them where it ended the output itself."""
+
+    token_ids: tuple[int, ...]
+    ended: bool
+
+
+def generate_reference_outputs(
+    model: "PreTrainedModel",
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    batch_size: int,
+    on_progress: OnProgress,
+    should_stop: ShouldStop,
+) -> list[ReferenceOutput] | None:
+    """Greedy outputs in the order of the prompts (token ids); None when stopped. Prompts of similar length share a
+    batch. The settings that the model ships with (sampling, penalties) are left out, its end tokens are kept."""
+    import torch
+    from transformers import GenerationConfig
+
+    shipped = model.generation_config
+    end_ids = _list_end_ids(shipped, tokenizer)
+    greedy = GenerationConfig(
+        do_sample=False,
+        num_beams=1,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=end_ids,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+    )
+    order = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
+    outputs: dict[int, ReferenceOutput] = {}
+    model.generation_config = greedy
+    try:
+        for start in range(0, len(order), batch_size):
+            if should_stop():
+                return None
+            chosen = order[start : start + batch_size]
+            longest = max(len(prompts[number]) for number in chosen)
+            filler = [longest - len(prompts[number]) for number in chosen]
+            padded = [[tokenizer.pad_token_id] * n + list(prompts[i]) for n, i in zip(filler, chosen, strict=True)]
+            mask = [[0] * n + [1] * (longest - n) for n in filler]
+            with torch.inference_mode():
+                written = cast(Any, model).generate(
+                    input_ids=torch.tensor(padded, device=model.device),
+                    attention_mask=torch.tensor(mask, device=model.device),
+                    generation_config=greedy,
+                )
+            for number, row in zip(chosen, written[:, longest:].tolist(), strict=True):
+                outputs[number] = _cut_at_end(row, end_ids)
+            on_progress(ProgressEvent("generate", len(outputs), len(prompts)))
+    finally:
+        model.generation_config = shipped
+    return [outputs[number] for number in range(len(prompts))]
+
+
+def _list_end_ids(shipped: Any, tokenizer: Any) -> list[int]:
+    named = getattr(shipped, "eos_token_id", None)
+    several = named if isinstance(named, list) else [named]
+    return sorted({token_id for token_id in (*several, tokenizer.eos_token_id) if token_id is not None})
+
+
+def _cut_at_end(token_ids: list[int], end_ids: list[int]) -> ReferenceOutput:
+    for position, token_id in enumerate(token_ids):
+        if token_id in end_ids:
+            return ReferenceOutput(tuple(token_ids[: position + 1]), True)
+    return ReferenceOutput(tuple(token_ids), False)
+
+
+@dataclass(frozen=True)
+class SequenceUse:
+    """Why a sequence is looked at: as the "reference" or the "output" of a sentence, from position `start` on."""
+
+    text: str
+    sentence: int
+    start: int
+
+
+@dataclass(frozen=True)
+class InputSequence:
+    """Distinct token ids (T,) of one forward pass, and every use of it: a model that writes the reference word for word
+    makes both texts one sequence."""
+
+    token_ids: tuple[int, ...]
+    uses: tuple[SequenceUse, ...]
+
+    @property
+    def start(self) -> int:
+        """The first position that any use predicts."""
+        return min(use.start for use in self.uses)
+
+
+def list_sequences(sentences: Sequence[EncodedSentence], outputs: Sequence[ReferenceOutput]) -> list[InputSequence]:
+    """The distinct sequences of all references and outputs, in the order of their first use."""
+    uses: dict[tuple[int, ...], list[SequenceUse]] = {}
+    for number, (sentence, output) in enumerate(zip(sentences, outputs, strict=True)):
+        reference = SequenceUse(REFERENCE, number, sentence.reference_start)
+        uses.setdefault(sentence.whole_ids, []).append(reference)
+        written = SequenceUse(OUTPUT, number, len(sentence.prompt_ids))
+        uses.setdefault((*sentence.prompt_ids, *output.token_ids), []).append(written)
+    return [InputSequence(token_ids, tuple(found)) for token_ids, found in uses.items()]

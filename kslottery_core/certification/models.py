@@ -45,7 +45,7 @@ _IRRELEVANT_SETTINGS = frozenset(
 
 
 @dataclass(frozen=True, eq=False)
-class Sides:
+class CertifiedModels:
     """AFTER's whole network on its device, and BEFORE's input embedding (V, d) float32 on the CPU."""
 
     model: "PreTrainedModel"
@@ -80,13 +80,13 @@ def open_certified_pair(task: "CertificationTask") -> "EmbeddingPair":
     return pair
 
 
-def load_sides(
+def load_models(
     task: "CertificationTask",
     pair: "EmbeddingPair",
     device: str,
     on_progress: OnProgress,
     on_fingerprints: OnFingerprints | None = None,
-) -> Sides:
+) -> CertifiedModels:
     """Load both checkpoints and check that they differ in the input embedding alone.
 
     `on_fingerprints` gets the digests of both before they are held against each other; what it raises ends the loading.
@@ -117,7 +117,7 @@ def load_sides(
     untie_head(after.model)  # rows are exchanged in place, and a head that shares the matrix must not follow
     model = after.model.to(device)
     on_progress(ProgressEvent("load", 2, 2))
-    return Sides(model, after.tokenizer, before.tokenizer, before_rows, *fingerprints)
+    return CertifiedModels(model, after.tokenizer, before.tokenizer, before_rows, *fingerprints)
 
 
 def _load(task: "CertificationTask", side: str) -> _LoadedSide:

@@ -1,32 +1,126 @@
-"""Counts of one ticket over a whole text, and the sentences that a person looks at."""
+"""Counts of one ticket over a whole text, and the predictions and sentences that a person looks at.
+
+Why one pass for each partial model is enough, also for whole outputs: the reference's greedy output y is generated
+once. A greedy decoder's next token is a function of what it has written so far. So if the partial model, fed with the
+prompt and y, has y's token as its top token at every step, it writes y by itself, by induction over the steps; and if
+it has another top token at some step, its own output leaves y at the first such step. Teacher-forced agreement at
+every step is therefore the same as equal greedy outputs. (Up to ties that rounding breaks: a pass over the whole
+sequence need not give the same last bits as a generation step by step.)
+"""
 
 from bisect import insort
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from kslottery_core.certification.certificate import (
     OUTPUT,
     REFERENCE,
-    LevelCounts,
-    PredictedSequence,
-    Tally,
-)
-from kslottery_core.certification.comparing import Compared, ComparedUse
-from kslottery_core.certification.findings import (
     LargerTickets,
     LeftBehindToken,
+    LevelCounts,
     LostPrediction,
+    PredictedSequence,
+    Tally,
     TokenProbability,
     Violation,
 )
-from kslottery_core.certification.levels import Level
+from kslottery_core.certification.forward_pass import Batch, PairedPredictions
+from kslottery_core.certification.larger_tickets import LargerTicketOutcome
+from kslottery_core.certification.levels import Evidence, Level, decide_levels
+from kslottery_core.certification.sequences import InputSequence, SequenceUse
 
 MOST_LISTED = 100
 """Violations listed one by one for a ticket, the first in the order of the text; all of them are counted."""
 
 MOST_LOST_LISTED = 25
 """The same of predictions that some larger ticket changes."""
+
+
+@dataclass(frozen=True, eq=False)
+class ComparedSequence:
+    """One use of a sequence, with what both models predict at its n positions.
+
+    `wanted` (n,) are the sequence's own tokens; `levels` says which predictions each level certifies, bool (n,);
+    `agreed` (n,) whether both models have the same top token; `undefined` (n,) where the reference has none.
+    `larger` is what every larger ticket gave; None where they were not asked for.
+    """
+
+    use: SequenceUse
+    sequence: InputSequence
+    wanted: np.ndarray
+    left_behind: np.ndarray
+    counts: np.ndarray
+    reference: tuple[np.ndarray, np.ndarray]
+    partial: tuple[np.ndarray, np.ndarray]
+    levels: dict[str, np.ndarray]
+    larger: LargerTicketOutcome | None = None
+
+    @cached_property
+    def undefined(self) -> np.ndarray:
+        return np.isnan(self.reference[1][:, 0])
+
+    @cached_property
+    def agreed(self) -> np.ndarray:
+        return (self.reference[0][:, 0] == self.partial[0][:, 0]) & ~self.undefined & ~np.isnan(self.partial[1][:, 0])
+
+    @property
+    def reference_correct(self) -> np.ndarray:
+        """Whether the reference's top token is the sequence's own, bool (n,)."""
+        return (self.reference[0][:, 0] == self.wanted) & ~self.undefined
+
+    @property
+    def partial_correct(self) -> np.ndarray:
+        """The same of the partial model, bool (n,)."""
+        return (self.partial[0][:, 0] == self.wanted) & ~np.isnan(self.partial[1][:, 0])
+
+
+def compare_sequences(
+    batch: Batch, compared: PairedPredictions, width: int, larger: LargerTicketOutcome | None = None
+) -> list[ComparedSequence]:
+    """The comparison of a batch cut up into the uses of each sequence, with the levels decided; `width` is d."""
+    uses = []
+    for number, sequence in enumerate(batch.sequences):
+        end = int(batch.offsets[number + 1])
+        for use in sequence.uses:
+            at = slice(int(batch.offsets[number]) + use.start - sequence.start, end)
+            cut = None if larger is None else larger.cut(at)
+            uses.append(_compare_sequence(use, sequence, compared, at, width, cut))
+    return uses
+
+
+def _compare_sequence(
+    use: SequenceUse,
+    sequence: InputSequence,
+    compared: PairedPredictions,
+    at: slice,
+    width: int,
+    larger: LargerTicketOutcome | None,
+) -> ComparedSequence:
+    reference = (compared.reference[0][at], compared.reference[1][at])
+    wanted = np.array(sequence.token_ids[use.start :])
+    margins = reference[1][:, 0] - reference[1][:, 1]
+    kept = None if larger is None else larger.kept
+    if use.text == OUTPUT:
+        # Rounding may break a near tie otherwise here than it did in the generation. What was written is then not what
+        # this pass predicts, and no margin speaks for it, nor does any larger ticket.
+        repeated = reference[0][:, 0] == wanted
+        margins = np.where(repeated, margins, -np.abs(margins))
+        kept = None if kept is None else kept & repeated
+    left_behind, counts = compared.left_behind[at], compared.counts[at]
+    return ComparedSequence(
+        use,
+        sequence,
+        wanted,
+        left_behind,
+        counts,
+        reference,
+        (compared.partial[0][at], compared.partial[1][at]),
+        decide_levels(Evidence(margins, left_behind, counts, width, kept)),
+        larger,
+    )
 
 
 class TicketTally:
@@ -58,7 +152,7 @@ class TicketTally:
         self._larger_sums: dict[str, int] = {}
         self._lost: list[LostPrediction] = []
 
-    def take(self, compared: Compared, uses: Sequence[ComparedUse]) -> None:
+    def take(self, compared: PairedPredictions, uses: Sequence[ComparedSequence]) -> None:
         """Count one batch."""
         found = compared.largest_exact_difference
         if found is not None:
@@ -71,7 +165,7 @@ class TicketTally:
             self._list_violations(use)
             self._take_larger(use)
 
-    def _take_reference(self, use: ComparedUse) -> None:
+    def _take_reference(self, use: ComparedSequence) -> None:
         self._sums["total"] += len(use.wanted)
         for name in ("agreed", "reference_correct", "partial_correct", "undefined"):
             self._sums[name] += int(getattr(use, name).sum())
@@ -84,14 +178,14 @@ class TicketTally:
         self._reference_equal[at] = self._comparable[at] and use.reference_correct.all()
         self._partial_equal[at] = self._comparable[at] and use.partial_correct.all()
 
-    def _take_output(self, use: ComparedUse) -> None:
+    def _take_output(self, use: ComparedSequence) -> None:
         at = use.use.sentence
         self._agreed[at], self._undefined[at] = use.agreed.all(), use.undefined.any()
         for name, certified in use.levels.items():
             self._certified[name][at] = certified.all()
             self.output_step_violations[name] += int((certified & ~use.agreed).sum())
 
-    def _list_violations(self, use: ComparedUse) -> None:
+    def _list_violations(self, use: ComparedSequence) -> None:
         somehow = np.logical_or.reduce(list(use.levels.values()))
         for at in np.flatnonzero(somehow & ~use.agreed).tolist():
             position = use.use.start + at
@@ -118,10 +212,11 @@ class TicketTally:
                 key=_get_place,
             )
 
-    def _take_larger(self, use: ComparedUse) -> None:
+    def _take_larger(self, use: ComparedSequence) -> None:
         if use.larger is None:
             return
-        # What a step of an output wrote is asked for, and where rounding has it otherwise here, no trial speaks of it.
+        # The question is the token that a step of an output wrote; where rounding gives another one here, larger
+        # tickets were run for that one, and say nothing.
         spoken = use.reference_correct if use.use.text == OUTPUT else np.ones(len(use.wanted), dtype=bool)
         for name, found in (("not_tried", use.larger.not_tried), ("lost", use.larger.lost)):
             counted = f"output_steps_{name}" if use.use.text == OUTPUT else name
@@ -192,7 +287,7 @@ def _get_place(found: Violation | LostPrediction) -> tuple[int, bool, int]:
     return found.sentence, found.text == OUTPUT, found.position
 
 
-def describe_sequence(use: ComparedUse) -> PredictedSequence:
+def describe_sequence(use: ComparedSequence) -> PredictedSequence:
     """The record of one sequence for the sentence view."""
     return PredictedSequence(
         token_ids=use.sequence.token_ids,

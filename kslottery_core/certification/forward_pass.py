@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kslottery_core.certification.inputs import InputSequence
+from kslottery_core.certification.sequences import InputSequence
 from kslottery_core.errors import CertificationError
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
+
+    from kslottery_core.ks import KSResult
 
 LOGIT_BYTES = 256 * 2**20
 """A batch is made no larger than this many bytes of float32 logits, (B, T, V); a single sequence may need more."""
@@ -130,7 +132,7 @@ def _rank(logits: "torch.Tensor") -> Predictions:
 
 
 @contextlib.contextmanager
-def lay_rows(model: Any, token_ids: np.ndarray, before_rows: "torch.Tensor") -> Iterator[None]:
+def replace_rows(model: Any, token_ids: np.ndarray, before_rows: "torch.Tensor") -> Iterator[None]:
     """Inside the block the model's input embedding has `before_rows` (V, d) at `token_ids` (n,)."""
     import torch
 
@@ -154,3 +156,71 @@ def compute_largest_difference(one: Predictions, other: Predictions, at: np.ndar
     first, second = one.logits[chosen], other.logits[chosen]
     # Two logits of -inf, as masked tokens have, are equal; their difference is not a number.
     return float(torch.where(first == second, 0.0, (first - second).abs()).max())
+
+
+@dataclass(frozen=True, eq=False)
+class PairedPredictions:
+    """Both models at P predictions of a batch. `reference` and `partial` are top ids and probabilities (P, TOP)."""
+
+    left_behind: np.ndarray
+    counts: np.ndarray
+    reference: tuple[np.ndarray, np.ndarray]
+    partial: tuple[np.ndarray, np.ndarray]
+    largest_exact_difference: float | None
+
+
+class BatchComparison:
+    """The reference's predictions on one batch, and the partial model's for any set of tokens left behind.
+
+    `left` below are bool (V,): tokens outside the ticket whose rows changed. Tickets that leave the same tokens of the
+    batch behind share one pass.
+    """
+
+    def __init__(self, model: Any, batch: Batch, before_rows: "torch.Tensor", result: "KSResult") -> None:
+        self._model, self._before_rows, self._result = model, before_rows, result
+        self.batch = batch
+        read = [np.array(sequence.token_ids[:-1]) for sequence in batch.sequences]
+        self._token_ids = np.concatenate(read)
+        self._first = np.concatenate([_find_first_occurrences(ids) for ids in read])
+        begins = np.cumsum([0, *map(len, read)])[:-1]
+        self._begins = begins[batch.rows]  # (P,)
+        self._ends = self._begins + batch.columns  # (P,) the last token that a prediction reads
+        self._occurring = np.unique(self._token_ids)
+        self._reference: Predictions = predict(model, batch)
+        self._known: dict[bytes, PairedPredictions] = {}
+
+    def compare(self, left: np.ndarray) -> PairedPredictions:
+        """Both models at every prediction of the batch."""
+        left_ids = self._occurring[left[self._occurring]]
+        key = left_ids.tobytes()
+        if key not in self._known:
+            self._known[key] = self._pass(left_ids, left)
+        return self._known[key]
+
+    def _pass(self, left_ids: np.ndarray, left: np.ndarray) -> PairedPredictions:
+        with replace_rows(self._model, left_ids, self._before_rows):
+            partial = predict(self._model, self.batch)
+        new = self._first & left[self._token_ids]
+        left_behind = self._sum_inputs(new.astype(np.int64))
+        counts = self._sum_inputs(np.where(new, self._result.counts[self._token_ids].astype(np.int64), 0))
+        defined = ~np.isnan(self._reference.top_probabilities[:, 0])
+        difference = compute_largest_difference(self._reference, partial, (left_behind == 0) & defined)
+        return PairedPredictions(
+            left_behind,
+            counts,
+            (self._reference.top_ids, self._reference.top_probabilities),
+            (partial.top_ids, partial.top_probabilities),
+            difference,
+        )
+
+    def _sum_inputs(self, values: np.ndarray) -> np.ndarray:
+        """Sum of `values` over what each prediction reads, (P,)."""
+        running = np.concatenate([[0], np.cumsum(values)])
+        return running[self._ends + 1] - running[self._begins]
+
+
+def _find_first_occurrences(token_ids: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Whether each of (T,) token ids stands there for the first time, bool (T,)."""
+    first = np.zeros(len(token_ids), dtype=bool)
+    first[np.unique(token_ids, return_index=True)[1]] = True
+    return first
