@@ -137,7 +137,7 @@ RULE_NAMES = {
     "intersection": "intersection",
 }
 
-DEVICE_NAMES = {"auto": "Automatic", "cpu": "CPU", "cuda": "GPU (CUDA)"}
+DEVICE_NAMES = {"auto": "Automatic", "cpu": "CPU", "cuda": "GPU (CUDA)", "mps": "GPU (Apple)"}
 
 STATE_NAMES = {
     "queued": "Waiting",

@@ -30,7 +30,7 @@ ModelArgument = Annotated[str, typer.Argument(help="Folder, .gguf, adapter, tune
 RevisionOption = Annotated[str | None, typer.Option(help="Revision of a hub id.")]
 PromptOption = Annotated[str | None, typer.Option(help="Prompt template with {source}; default: a plain instruction.")]
 NameOption = Annotated[str | None, typer.Option(help="A name for the run.")]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+DeviceOption = Annotated[str, typer.Option(help="auto (CUDA or CPU), cpu, cuda, cuda:N, or mps (Apple's GPU).")]
 BeamsOption = Annotated[int, typer.Option(help="1 is greedy search.")]
 NewTokensOption = Annotated[int, typer.Option(help="Longest output, in tokens.")]
 EvaluationBatchOption = Annotated[int, typer.Option(help="Sentences generated at once.")]

@@ -1,11 +1,11 @@
-"""Working on a run and looking on until it ends, as `tune`, `evaluate` and `runs resume` do."""
+"""Work on a run, show its progress and print how it ended, as `tune`, `evaluate` and `runs resume` do."""
 
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kslottery_core.commands.terminal import TerminalProgress
+from kslottery_core.commands.terminal import TerminalProgress, format_number, format_table
 from kslottery_core.errors import RunError
 
 if TYPE_CHECKING:
@@ -66,8 +66,47 @@ def follow(record: "RunRecord") -> None:
 
 
 def _report_end(record: "RunRecord") -> None:
-    from kslottery_core.commands.store_commands import print_run
-
     print_run(record)
     if record.status.state not in ("finished", "cancelled"):
         raise RunError(f"run {record.run_id} {record.status.state}: {record.status.message}")
+
+
+def print_run(record: "RunRecord") -> None:
+    """The state, cost and scores of one run, every score with its signature."""
+    from kslottery_core.runs import find_resume_step
+
+    status, spec = record.status, record.spec
+    typer.echo(f"{record.name}: {status.state}" + (f" ({status.message})" if status.message else ""))
+    if record.problem:
+        typer.echo(record.problem)
+    if spec is not None:
+        typer.echo(f"method  {spec.method} on {spec.model}")
+    typer.echo(f"folder  {record.folder}")
+    step = find_resume_step(record)
+    if step is not None and not status.live and status.state != "finished":
+        typer.echo(f"resume  `kslottery runs resume {record.run_id}` continues from step {step:,}")
+    if status.live and status.phase:
+        typer.echo(f"phase   {status.phase}, step {status.step} of {status.total}")
+    if record.result is None:
+        return
+    cost = record.result.get("cost") or {}
+    copied = cost.get("copied_parameters")
+    trained = f"trained {format_number(cost.get('trained_parameters'), ',')} parameters"
+    typer.echo(f"{trained}, copied {copied:,}" if copied else trained)
+    peak = cost.get("peak_memory_bytes")
+    times = [("tuning", cost.get("tuning_seconds")), ("evaluation", cost.get("evaluation_seconds"))]
+    parts = [f"{name} {format_number(seconds, '.1f', ' s')}" for name, seconds in times]
+    typer.echo(f"{', '.join(parts)}, peak memory {format_number(peak and peak / 1e6, ',.0f', ' MB')}")
+    share = record.result.get("stopped_share")
+    if share is not None:
+        typer.echo(f"stopped {share:.1%} of the outputs ended by themselves")
+    scores = record.result.get("scores") or []
+    if scores:
+        typer.echo("")
+        rows = [(f"{s['metric']}, {s['extraction']}", f"{s['value']:.2f}", s["signature"]) for s in scores]
+        typer.echo(format_table(("score", "value", "signature"), rows))
+        made = {(s["sentences"], s["decoding"], s["prompt_hash"], s["test_set_hash"]) for s in scores}
+        for sentences, decoding, prompt_hash, test_set_hash in sorted(made):
+            typer.echo(f"{sentences} sentences, {decoding}, prompt {prompt_hash}, test set {test_set_hash[:12]}")
+    for note in record.result.get("notes") or []:
+        typer.echo(f"note: {note}")

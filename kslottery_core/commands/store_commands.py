@@ -1,19 +1,16 @@
 """`runs list`, `runs show`, `runs cancel` and `runs resume`."""
 
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from kslottery_core.commands.run_watching import Watch, WatchOption, watch_run
-from kslottery_core.commands.terminal import format_number, format_table
-
-if TYPE_CHECKING:
-    from kslottery_core.runs import RunRecord
+from kslottery_core.commands.run_watching import Watch, WatchOption, print_run, watch_run
+from kslottery_core.commands.terminal import format_table
 
 RunArgument = Annotated[str, typer.Argument(help="A run's id, as `runs list` shows it.", metavar="RUN")]
 
-app = typer.Typer(no_args_is_help=True, help="Look at runs, stop them and go on with them.")
+app = typer.Typer(no_args_is_help=True, help="List, show, stop and resume runs.")
 
 
 @app.command("list")
@@ -60,7 +57,7 @@ def cancel(run: RunArgument) -> None:
 
 @app.command()
 def resume(run: RunArgument, watch: WatchOption = Watch.follow) -> None:
-    """Go on with a run that was killed, cancelled or failed, from its last checkpoint."""
+    """Continue a run that was killed, cancelled or failed, from its last checkpoint."""
     from kslottery_core.runs import RunStore, check_inputs, check_resumable, find_resume_step, reopen_run
 
     store = RunStore()
@@ -68,47 +65,12 @@ def resume(run: RunArgument, watch: WatchOption = Watch.follow) -> None:
     check_inputs(check_resumable(record))
     step = find_resume_step(record)
     record = reopen_run(store, run)
-    where = "begins anew, as it had no checkpoint yet" if step is None else f"goes on from step {step:,}"
+    if not record.status.live:
+        typer.echo(f"Run {record.run_id} had its whole result already; only its last status was missing.")
+        print_run(record)
+        return
+    where = (
+        "starts from the beginning, as it has no checkpoint yet" if step is None else f"continues from step {step:,}"
+    )
     typer.echo(f"Run {record.run_id} {where}; it is in {record.folder}")
     watch_run(record, watch)
-
-
-def print_run(record: "RunRecord") -> None:
-    """The state, cost and scores of one run, every score with its signature."""
-    from kslottery_core.runs import find_resume_step
-
-    status, spec = record.status, record.spec
-    typer.echo(f"{record.name}: {status.state}" + (f" ({status.message})" if status.message else ""))
-    if record.problem:
-        typer.echo(record.problem)
-    if spec is not None:
-        typer.echo(f"method  {spec.method} on {spec.model}")
-    typer.echo(f"folder  {record.folder}")
-    step = find_resume_step(record)
-    if step is not None and not status.live and status.state != "finished":
-        typer.echo(f"resume  `kslottery runs resume {record.run_id}` goes on from step {step:,}")
-    if status.live and status.phase:
-        typer.echo(f"phase   {status.phase}, step {status.step} of {status.total}")
-    if record.result is None:
-        return
-    cost = record.result.get("cost") or {}
-    copied = cost.get("copied_parameters")
-    trained = f"trained {format_number(cost.get('trained_parameters'), ',')} parameters"
-    typer.echo(f"{trained}, copied {copied:,}" if copied else trained)
-    peak = cost.get("peak_memory_bytes")
-    times = [("tuning", cost.get("tuning_seconds")), ("evaluation", cost.get("evaluation_seconds"))]
-    parts = [f"{name} {format_number(seconds, '.1f', ' s')}" for name, seconds in times]
-    typer.echo(f"{', '.join(parts)}, peak memory {format_number(peak and peak / 1e6, ',.0f', ' MB')}")
-    share = record.result.get("stopped_share")
-    if share is not None:
-        typer.echo(f"stopped {share:.1%} of the outputs ended by themselves")
-    scores = record.result.get("scores") or []
-    if scores:
-        typer.echo("")
-        rows = [(f"{s['metric']}, {s['extraction']}", f"{s['value']:.2f}", s["signature"]) for s in scores]
-        typer.echo(format_table(("score", "value", "signature"), rows))
-        made = {(s["sentences"], s["decoding"], s["prompt_hash"], s["test_set_hash"]) for s in scores}
-        for sentences, decoding, prompt_hash, test_set_hash in sorted(made):
-            typer.echo(f"{sentences} sentences, {decoding}, prompt {prompt_hash}, test set {test_set_hash[:12]}")
-    for note in record.result.get("notes") or []:
-        typer.echo(f"note: {note}")

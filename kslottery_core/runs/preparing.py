@@ -29,6 +29,7 @@ def check_spec(spec: RunSpec) -> None:
         )
     _check_ticket(spec)
     check_method_settings(spec.method, spec.tuning, spec.output)
+    _check_device(spec)
     if spec.method == "transfer" and spec.after is None:
         raise RunError("after: 'transfer' copies rows from an embedding-tuned model; say which one.")
     if spec.after is not None:
@@ -61,6 +62,19 @@ def check_inputs(spec: RunSpec) -> None:
 
 def _load_beginning(corpus: CorpusSpec) -> Corpus:
     return load_corpus(dataclasses.replace(corpus, limit=min(corpus.limit or LOOKED_AT_PAIRS, LOOKED_AT_PAIRS)))
+
+
+def _check_device(spec: RunSpec) -> None:
+    """What Apple's GPU cannot do here."""
+    if spec.device != "mps":
+        return
+    if spec.tuning.precision == "bfloat16":
+        raise RunError("precision: on Apple's GPU (mps) a run computes in float32, found 'bfloat16'; choose auto.")
+    if spec.tuning.quantization != "none":
+        raise RunError(
+            f"quantization: {spec.tuning.quantization} is not possible on Apple's GPU (mps); leave it out, or choose "
+            "another device."
+        )
 
 
 def _check_ticket(spec: RunSpec) -> None:

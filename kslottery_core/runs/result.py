@@ -183,6 +183,8 @@ def describe_device(device: str) -> str | None:
         import torch
 
         return torch.cuda.get_device_name(device)
+    if device == "mps":
+        return f"Apple GPU ({platform.machine()})"
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

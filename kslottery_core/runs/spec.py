@@ -19,7 +19,7 @@ OUTPUTS = ("rows", "checkpoint")
 TICKET_METHODS = ("ticket", "transfer")
 NAME_LENGTH = 120  # characters: what a table of runs can still show
 
-_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class RunSpec:
         if not self.model.strip():
             raise RunError("model: expected a folder, a file or a hub id, found nothing; say which model to use.")
         if not _DEVICE.fullmatch(self.device):
-            raise RunError(f"device: expected auto, cpu, cuda or cuda:<number>, found {self.device!r}.")
+            raise RunError(f"device: expected auto, cpu, cuda, cuda:<number> or mps, found {self.device!r}.")
         if self.output not in OUTPUTS:
             raise RunError(f"output: expected one of {', '.join(OUTPUTS)}, found {self.output!r}.")
 
@@ -67,22 +67,36 @@ class RunSpec:
         return read_record(cls, mapping, where, RunError)
 
 
-def resolve_paths(spec: RunSpec) -> RunSpec:
-    """The same spec with whatever exists on this disk made absolute, because the worker runs from another folder."""
+def resolve_paths(spec: RunSpec, *, follow_links: bool = False) -> RunSpec:
+    """The same spec with whatever exists on this disk made absolute, because the worker runs from another folder.
+
+    With `follow_links` two names of one file become the same; see `resolve_source`.
+    """
+
+    def resolve(source: str) -> str:
+        return resolve_source(source, follow_links=follow_links)
 
     def resolve_corpus(corpus: CorpusSpec | None) -> CorpusSpec | None:
-        return None if corpus is None else dataclasses.replace(corpus, path=resolve_source(corpus.path))
+        return None if corpus is None else dataclasses.replace(corpus, path=resolve(corpus.path))
 
     return dataclasses.replace(
         spec,
-        model=resolve_source(spec.model),
-        after=None if spec.after is None else resolve_source(spec.after),
+        model=resolve(spec.model),
+        after=None if spec.after is None else resolve(spec.after),
         train=resolve_corpus(spec.train),
         test=resolve_corpus(spec.test),
     )
 
 
-def resolve_source(source: str) -> str:
-    """A path that exists on this disk made absolute; anything else, such as a hub id, as it is."""
+def resolve_source(source: str, *, follow_links: bool = False) -> str:
+    """A path that exists on this disk made absolute; anything else, such as a hub id, as it is.
+
+    A file keeps its own name even where it is a symbolic link: its format is told by its suffix, which the file that
+    the link leads to may lack, as in the hub's cache. `follow_links` goes there nevertheless.
+    """
     path = Path(source).expanduser()
-    return str(path.resolve()) if path.exists() else source
+    if not path.exists():
+        return source
+    if follow_links or not path.is_file():
+        return str(path.resolve())
+    return str(path.parent.resolve() / path.name)

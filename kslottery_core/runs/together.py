@@ -41,6 +41,10 @@ def choose_devices(device: str, processes: Processes) -> tuple[str, ...]:
     Raises KSLotteryError for absent ones and for one GPU named for several processes.
     """
     first = resolve_device(processes.choose_device(device))
+    if first == "mps" and processes.several:
+        raise RunError(
+            f"device: Apple's GPU (mps) trains in one process, found {processes.count}; start one, or choose cpu."
+        )
     if first == "cpu" or not processes.several:
         return (first,)
     return tuple(resolve_device(f"cuda:{number}") for number in range(processes.local_count))

@@ -77,7 +77,7 @@ def identify_run(spec: RunSpec, device: str | None = None) -> str:
     `device` is what the run had or will get where its spec says "auto". Of devices only the kind counts; names,
     settings of other methods and whatever only concerns what is kept on disk do not count at all.
     """
-    spec = resolve_paths(spec)
+    spec = resolve_paths(spec, follow_links=True)
     rest = {name: value for name, value in vars(spec).items() if name not in _WITHOUT_EFFECT}
     described = {
         **rest,

@@ -19,7 +19,7 @@ def make_arguments(
     trains_all: bool,
     folder: Path,
 ) -> TrainingArguments:
-    """Trainer's arguments for `planned` optimizer steps on "cpu" or "cuda:N"; `trains_all` for a whole model."""
+    """Trainer's arguments for `planned` optimizer steps on "cpu", "cuda:N" or "mps"; `trains_all` for a whole model."""
     warms_up = settings.schedule != "constant"
     arguments = TrainingArguments(
         output_dir=str(folder),
@@ -38,7 +38,7 @@ def make_arguments(
         average_tokens_across_devices=True,  # each target token weighs the same, whichever process sees it
         # Of a whole model a batch may leave parts out, such as experts; what the other methods train is always used.
         ddp_find_unused_parameters=trains_all,
-        dataloader_pin_memory=device != "cpu",
+        dataloader_pin_memory=device.startswith("cuda"),
         remove_unused_columns=False,
         logging_steps=1,
         logging_first_step=True,

@@ -190,6 +190,8 @@ def _find_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str |
 
 def _flush(path: Path) -> None:
     """Hand a file or folder to the disk, so that a power cut right after the renaming loses nothing either."""
+    if os.name == "nt":  # which opens no folder, and flushes only what is open for writing
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

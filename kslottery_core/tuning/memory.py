@@ -1,6 +1,7 @@
-"""Peak memory of a training: the device's own counter on CUDA, a sampled resident set of the process on a CPU."""
+"""Peak memory of a training: CUDA's own counter, or samples of Apple's GPU or of the process on a CPU."""
 
 import threading
+from collections.abc import Callable
 from types import TracebackType
 
 
@@ -14,9 +15,8 @@ class PeakMemory:
 
     def __init__(self, device: str) -> None:
         self._device = device
-        self.kind = (
-            "device memory allocated by torch" if device.startswith("cuda") else "resident memory of the process"
-        )
+        on_device = device == "mps" or device.startswith("cuda")
+        self.kind = "device memory allocated by torch" if on_device else "resident memory of the process"
         self.peak_bytes: int | None = None
         self._done = threading.Event()
         self._sampler: threading.Thread | None = None
@@ -45,13 +45,21 @@ class PeakMemory:
         return self.peak_bytes
 
     def _sample(self) -> None:
+        read = self._find_reader()
+        while True:
+            self.include(read())
+            if self._done.wait(self.SAMPLE_SECONDS):
+                return
+
+    def _find_reader(self) -> Callable[[], int]:
+        if self._device == "mps":
+            import torch
+
+            return torch.mps.driver_allocated_memory
         import psutil
 
         process = psutil.Process()
-        while True:
-            self.include(process.memory_info().rss)
-            if self._done.wait(self.SAMPLE_SECONDS):
-                return
+        return lambda: int(process.memory_info().rss)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -75,6 +75,8 @@ class TrainingWatch(TrainerCallback):
         self.changing, self.step = False, state.global_step
         if args.device.type == "cuda":
             torch.cuda.synchronize(args.device)  # a GPU is behind; the loss that is logged next waits for it anyway
+        elif args.device.type == "mps":
+            torch.mps.synchronize()
         self._step_times.append(time.perf_counter() - self._step_started)
         self.on_substep_end(args, state, control)
         if self._every_steps and (

@@ -185,6 +185,8 @@ class _Training:
             gc.collect()
             if self._device.startswith("cuda"):
                 torch.cuda.empty_cache()
+            elif self._device == "mps":
+                torch.mps.empty_cache()
         return done
 
     def _make_trainer(self, watch: "TrainingWatch") -> "CheckpointedTrainer":
@@ -286,5 +288,6 @@ class _Training:
 def _is_out_of_memory(problem: RuntimeError) -> bool:
     import torch
 
-    # The allocator of a CPU has no error class of its own.
-    return isinstance(problem, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate" in str(problem)
+    # The allocators of a CPU and of Apple's GPU have no error class of their own.
+    words = ("DefaultCPUAllocator: can't allocate", "MPS backend out of memory")
+    return isinstance(problem, torch.OutOfMemoryError) or any(part in str(problem) for part in words)

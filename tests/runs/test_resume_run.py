@@ -266,9 +266,9 @@ def test_the_command_line_resumes_a_run(store, tiny_spec, monkeypatch):
 
     work(record.folder, on_progress=listen)
     told = CliRunner().invoke(app, ["show", record.run_id], catch_exceptions=False)
-    assert f"`kslottery runs resume {record.run_id}` goes on from step 3" in told.output
+    assert f"`kslottery runs resume {record.run_id}` continues from step 3" in told.output
     told = CliRunner().invoke(app, ["resume", record.run_id, "--watch", "foreground"], catch_exceptions=False)
     assert told.exit_code == 0
-    assert "goes on from step 3" in told.output
+    assert "continues from step 3" in told.output
     assert "Continued from the checkpoint of step 3." in told.output
     assert store.get(record.run_id).status.state == "finished"

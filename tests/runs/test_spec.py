@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from kslottery_core.corpora import CorpusSpec
+from kslottery_core.corpora import CorpusSpec, load_corpus
 from kslottery_core.errors import KSLotteryError, RunError
 from kslottery_core.evaluation.settings import EvaluationSettings
 from kslottery_core.runs import RunSpec, check_inputs, check_spec
@@ -110,3 +110,23 @@ def test_files_that_would_fail_a_run_later_are_refused_when_it_is_started(
         changes = {"train": dataclasses.replace(good.train, source=changes["train"].source)}
     with pytest.raises(KSLotteryError, match=message):
         check_inputs(dataclasses.replace(good, **changes))
+
+
+def test_a_text_behind_a_link_keeps_the_name_that_tells_its_format(store, make_spec, tmp_path, monkeypatch):
+    """As the hub's cache lays them: a name with a suffix leads to a file without one."""
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshot"
+    blobs.mkdir()
+    snapshot.mkdir()
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.jsonl").rename(blobs / f"{name}digest")
+        (snapshot / f"{name}.jsonl").symlink_to(blobs / f"{name}digest")
+    (tmp_path / "latest").symlink_to(tmp_path / "model")
+    monkeypatch.chdir(snapshot)
+    spec = make_spec(model="../latest", train=CorpusSpec("train.jsonl"), test=CorpusSpec(str(snapshot / "test.jsonl")))
+    kept = store.create(spec).spec
+    assert kept.train.path == str(snapshot.resolve() / "train.jsonl")
+    assert kept.model == str((tmp_path / "model").resolve())
+    for corpus in (kept.train, kept.test):
+        assert len(load_corpus(corpus).pairs) >= 2
+    same = dataclasses.replace(spec, train=CorpusSpec(str(blobs / "traindigest")))
+    assert resolve_paths(same, follow_links=True).train == resolve_paths(spec, follow_links=True).train

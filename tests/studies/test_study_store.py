@@ -36,6 +36,14 @@ def test_paths_are_kept_absolute(study_store, make_study, tmp_path, monkeypatch)
     assert spec.texts[0].train.path == str(tmp_path / "train.jsonl")
 
 
+def test_texts_behind_links_keep_their_names(study_store, make_study, tmp_path):
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.jsonl").rename(tmp_path / f"{name}digest")
+        (tmp_path / f"{name}.jsonl").symlink_to(tmp_path / f"{name}digest")
+    (text,) = study_store.create(make_study()).spec.texts
+    assert text.train.path == str(tmp_path.resolve() / "train.jsonl")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
