@@ -49,7 +49,7 @@ def hold_lock(path: Path, *, timeout: float | None = None, holder: str = "") -> 
 def read_holder(path: Path) -> str:
     """What the holder of a lock wrote into it; empty where that cannot be read. Says nothing about a free lock."""
     try:
-        return path.read_text(encoding="utf-8").strip()
+        return path.read_text(encoding="utf-8").rstrip()
     except (OSError, UnicodeDecodeError):
         return ""
 

@@ -1,10 +1,15 @@
-"""Any matrix of two checkpoints, or all of them: one comparison a matrix, kept as lines of a file, resumable."""
+"""Any matrix of two checkpoints, or all of them: one comparison per matrix, kept as lines of a file, resumable."""
 
-from kslottery_core.scans.entry import ScanEntry, SkippedParameter, describe_parameter
-from kslottery_core.scans.folder_lock import hold_folder
-from kslottery_core.scans.record import Scan, ScanSpec, load_scan
+from kslottery_core.scans.entry import (
+    Scan,
+    ScanEntry,
+    ScanSpec,
+    SkippedParameter,
+    describe_parameter,
+    scan_to_table,
+)
+from kslottery_core.scans.record import hold_folder, load_scan
 from kslottery_core.scans.scan import scan_parameters
-from kslottery_core.scans.table import scan_to_table
 
 __all__ = [
     "Scan",

@@ -1,60 +1,26 @@
 """A scan on disk: `scan.json` says what was asked, `parameters.jsonl` gets a line for each matrix as it is done.
 
 Every line carries the digest of the scan it belongs to, so that lines which another scan left there are never taken
-for this one's, whatever became of its `scan.json`.
+for this one's, whatever became of its `scan.json`. One process at a time writes into a folder.
 """
 
+import contextlib
 import dataclasses
-import hashlib
 import json
 import os
+import platform
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from kslottery_core.errors import RunError
+from kslottery_core.jobs import hold_lock, read_holder
 from kslottery_core.records import load_json, read_record, save_json
-from kslottery_core.scans.entry import ScanEntry, SkippedParameter
-from kslottery_core.scans.folder_lock import explain_unwritable
+from kslottery_core.scans.entry import Scan, ScanEntry, ScanRecord, ScanSpec, SkippedParameter
 
-SPEC_FILE, LINES_FILE = "scan.json", "parameters.jsonl"
-
-
-@dataclass(frozen=True)
-class ScanSpec:
-    """What was asked: two checkpoints, the unit ("row" or "column"), a glob of names, and the state of both files."""
-
-    before: str
-    after: str
-    unit: str
-    pattern: str
-    before_signature: str
-    after_signature: str
-
-    @property
-    def digest(self) -> str:
-        """32 hexadecimal digits of what decides a line: unit, pattern and the state of both sides' files, however the
-        checkpoints are spelled."""
-        decisive = (self.unit, self.pattern, self.before_signature, self.after_signature)
-        return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:32]
-
-
-@dataclass(frozen=True)
-class Scan:
-    """A whole or partial scan. `parameters` names every matrix that was asked for, in the order of the files."""
-
-    spec: ScanSpec
-    parameters: tuple[str, ...]
-    entries: tuple[ScanEntry, ...] = ()
-    skipped: tuple[SkippedParameter, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    @property
-    def remaining(self) -> tuple[str, ...]:
-        """Names of the matrices that are not done yet; empty when the scan is complete."""
-        done = {entry.parameter for entry in self.entries} | {skipped.parameter for skipped in self.skipped}
-        return tuple(name for name in self.parameters if name not in done)
+SPEC_FILE, LINES_FILE, LOCK_FILE = "scan.json", "parameters.jsonl", "scan.lock"
 
 
 @dataclass(frozen=True)
@@ -64,11 +30,8 @@ class _ScanFile:
     notes: tuple[str, ...] = ()
 
 
-ScanRecord = ScanEntry | SkippedParameter
-
-
 def load_scan(folder: str | Path) -> Scan:
-    """Read a scan's folder, finished or not. A last line that is not complete is left out: it is being written.
+    """Read a scan's folder, finished or not. An incomplete last line is skipped: it is being written.
 
     Raises RunError for a folder without a scan or with a broken one.
     """
@@ -99,7 +62,7 @@ def build_scan(
 def load_records(path: Path, spec: ScanSpec) -> tuple[dict[str, ScanRecord], tuple[str, ...]]:
     """(the finished matrices of the scan `spec` by name, a note where the file holds lines of another scan too).
 
-    Nothing where the file is missing. A damaged line is told too; its matrix counts as not done.
+    Nothing where the file is missing. Damaged lines are noted too; their matrices count as not done.
     """
     records: dict[str, ScanRecord] = {}
     strangers = damaged = 0
@@ -173,7 +136,7 @@ def open_records(
         if not (folder / SPEC_FILE).exists():
             save_json(folder / SPEC_FILE, dataclasses.asdict(_ScanFile(spec, parameters, notes)))
     except OSError as problem:
-        raise explain_unwritable(folder, problem) from None
+        raise _explain_unwritable(folder, problem) from None
     return load_records(folder / LINES_FILE, spec)
 
 
@@ -184,7 +147,7 @@ def append_record(folder: Path, spec: ScanSpec, record: ScanRecord) -> None:
         with (folder / LINES_FILE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
     except OSError as problem:
-        raise explain_unwritable(folder, problem) from None
+        raise _explain_unwritable(folder, problem) from None
 
 
 def _find_difference(earlier: ScanSpec, wanted: ScanSpec) -> str | None:
@@ -215,3 +178,38 @@ def _read_whole_lines(path: Path) -> list[str]:
         raise RunError(f"{path}: the file cannot be read ({problem}).") from None
     whole = content[: content.rfind(b"\n") + 1]
     return whole.decode("utf-8", errors="replace").splitlines()
+
+
+@contextlib.contextmanager
+def hold_folder(folder: str | Path) -> Iterator[None]:
+    """Make `folder` where it is missing, and keep other processes from scanning into it inside the block.
+
+    Raises RunError at once when another process holds it, or when the folder cannot be written.
+    """
+    folder = Path(folder)
+    path = folder / LOCK_FILE
+    with contextlib.ExitStack() as stack:
+        try:
+            held = stack.enter_context(hold_lock(path, timeout=0, holder=f"{os.getpid()} {platform.node()}"))
+        except OSError as problem:
+            raise _explain_unwritable(folder, problem) from None
+        if not held:
+            raise RunError(
+                f"{folder}: this folder is already being scanned {_describe_holder(read_holder(path))}; wait until "
+                "that has ended, or stop it: what is done is kept."
+            )
+        yield
+
+
+def _describe_holder(content: str) -> str:
+    number, _, host = content.partition(" ")
+    if not number.isdecimal():
+        return "by another process"  # it has the lock and is about to write its number
+    if host != platform.node():
+        return f"by another process (pid {number} on {host})"
+    return "by this process" if int(number) == os.getpid() else f"by another process (pid {number})"
+
+
+def _explain_unwritable(folder: Path, problem: OSError) -> RunError:
+    """The sentence for a folder that cannot be written."""
+    return RunError(f"{folder}: the scan cannot be written there ({problem}); choose another folder.")

@@ -2,25 +2,28 @@
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from kslottery_core import jobs
 from kslottery_core.checkpoints.matrix import BLOCK_BYTES, RowReader
 from kslottery_core.checkpoints.parameter_pair import ParameterPair, open_parameter_pair
 from kslottery_core.checkpoints.parameter_units import get_entry_bytes
 from kslottery_core.checkpoints.parameters import check_unit
-from kslottery_core.errors import CheckpointError, KSDeviceError, KSInputError
+from kslottery_core.errors import CheckpointError, KSDeviceError, KSInputError, RunError
 from kslottery_core.ks import choose_device, compute_ks
 from kslottery_core.progress import OnProgress, ProgressEvent, ShouldStop, ignore_progress, never_stop
 from kslottery_core.scans.entry import (
+    Scan,
     ScanEntry,
+    ScanRecord,
+    ScanSpec,
     SkippedParameter,
     build_entry,
     build_unchanged_entry,
     describe_parameter,
 )
-from kslottery_core.scans.folder_lock import hold_folder
-from kslottery_core.scans.record import Scan, ScanRecord, ScanSpec, append_record, build_scan, open_records
+from kslottery_core.scans.record import append_record, build_scan, hold_folder, open_records
 
 
 def scan_parameters(
@@ -39,10 +42,11 @@ def scan_parameters(
     """Compare the matrices whose names match the glob `pattern`, with each row (or column) as one test.
 
     With a `folder` every finished matrix is written there at once, and a second call with the same checkpoints, unit
-    and pattern goes on where the first stopped. When `should_stop` says so, at the latest after the block of rows in
-    work, the scan so far is returned (see `Scan.remaining`); a KeyboardInterrupt passes through, with the same lines
-    on disk. A matrix that cannot be compared is told in `Scan.skipped`. Progress events have the phase "scan", count
-    bytes of the before side, and name the matrix as their message.
+    and pattern continues where the first stopped. When `should_stop` returns True, at the latest after the current
+    block of rows, the scan so far is returned (see `Scan.remaining`); a KeyboardInterrupt passes through, with the same
+    lines on disk. A matrix that cannot be compared is listed in `Scan.skipped`. Progress events have the phase "scan",
+    count bytes of the before side, and name the matrix as their message. Before that the scan waits for its turn on the
+    device, as a run does, with events of the phase "wait", whose message says for whom.
     Raises CheckpointError (files that change meanwhile, too), KSInputError (unit, device) or RunError (the
     folder; another process scans into it). What was finished before is kept then as well.
     """
@@ -64,17 +68,20 @@ def scan_parameters(
         if folder is not None:
             records, strangers = open_records(Path(folder), spec, names, pair.notes)
         work = _Work(pair, unit, device, names, progress, should_stop)
-        for name in names:
-            if name not in records:
-                try:
-                    record = work.compare(name)
-                except _StopAsked:
-                    break
-                _check_files(pair, spec, name)
-                if folder is not None:
-                    append_record(Path(folder), spec, record)
-                records[name] = record
-            work.finish(name)
+        left = any(name not in records for name in names)
+        turn = _hold_device(device, f"the scan of {pair.after.source}", work) if left else contextlib.nullcontext(True)
+        with turn as held:
+            for name in names if held else ():
+                if name not in records:
+                    try:
+                        record = work.compare(name)
+                    except _StopAsked:
+                        break
+                    _check_files(pair, spec, name)
+                    if folder is not None:
+                        append_record(Path(folder), spec, record)
+                    records[name] = record
+                work.finish(name)
     return build_scan(spec, names, records, (*pair.notes, *strangers))
 
 
@@ -86,6 +93,25 @@ def _check_files(pair: ParameterPair, spec: ScanSpec, name: str) -> None:
                 f"{side.source}: its files changed while {name!r} was being compared, so nothing is kept of that "
                 "matrix; scan the files as they are now into another folder."
             )
+
+
+@contextlib.contextmanager
+def _hold_device(device: str, name: str, work: "_Work") -> Iterator[bool]:
+    """The turn on the device, as a run takes it; yields False when the scan was stopped while it waited."""
+    queue = jobs.identify_queue(jobs.resolve_device(device))
+    with contextlib.ExitStack() as stack:
+        try:
+            held = stack.enter_context(
+                jobs.hold_device(
+                    jobs.locate_device_lock(jobs.get_home(), queue),
+                    jobs.QueuedJob(name),
+                    on_wait=work.note_wait,
+                    should_stop=work.report_wait,
+                )
+            )
+        except RunError:  # in a home that cannot be written nobody queues
+            held = True
+        yield held
 
 
 class _StopAsked(Exception):
@@ -105,7 +131,8 @@ class _Work:
         self._pair, self._unit, self._device = pair, unit, device
         self._progress, self._should_stop = progress, should_stop
         self._sizes = {name: pair.before.count_bytes(name) for name in names}
-        self._total, self._done, self._told = sum(self._sizes.values()), 0, 0
+        self._total, self._done, self._reported = sum(self._sizes.values()), 0, 0
+        self._waits_for: str | None = None
 
     def compare(self, name: str) -> ScanRecord:
         self._report(name, 0.0)
@@ -115,7 +142,7 @@ class _Work:
             return self._skip(name, problem)
         before, after = self._pair.open(name)
         # The same tensor of the same file, as most of an adapter's base is, needs no comparison. It is still read once,
-        # so that NaN in it is told as it would be if the adapter came merged into a file of its own.
+        # so that NaN in it is reported as it would be if the adapter came merged into a file of its own.
         is_same = before.reader == after.reader
         if (is_same or self._unit == "column") and _are_identical(
             before.reader, after.reader, lambda share: self._report(name, share if is_same else 0.0)
@@ -137,6 +164,15 @@ class _Work:
         entry: ScanEntry = build_entry(name, self._unit, result, time.perf_counter() - started)
         return entry
 
+    def note_wait(self, waits_for: str) -> None:
+        self._waits_for = waits_for
+
+    def report_wait(self) -> bool:
+        """Report again and again what the scan waits for, so that whoever shows it can end it; whether to stop."""
+        if self._waits_for is not None:
+            self._progress(ProgressEvent("wait", 0, self._total, message=self._waits_for))
+        return self._should_stop()
+
     def finish(self, name: str) -> None:
         self._done += self._sizes[name]
         self._progress(ProgressEvent("scan", self._done, self._total, message=name))
@@ -144,8 +180,8 @@ class _Work:
     def _report(self, name: str, share: float) -> None:
         if self._should_stop():
             raise _StopAsked
-        self._told = max(self._told, self._done + int(self._sizes[name] * share))
-        self._progress(ProgressEvent("scan", self._told, self._total, message=name))
+        self._reported = max(self._reported, self._done + int(self._sizes[name] * share))
+        self._progress(ProgressEvent("scan", self._reported, self._total, message=name))
 
     def _skip(self, name: str, reason: str) -> SkippedParameter:
         layer, matrix = describe_parameter(name)

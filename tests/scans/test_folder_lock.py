@@ -7,12 +7,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import filelock
 import pytest
 
 from kslottery_core.errors import RunError
 from kslottery_core.progress import ProgressEvent
 from kslottery_core.scans import hold_folder, load_scan, scan_parameters
-from kslottery_core.scans.folder_lock import LOCK_FILE
+from kslottery_core.scans.record import LOCK_FILE
 
 HOLD = (
     "import sys\n"
@@ -94,6 +95,6 @@ def test_a_removed_folder_can_be_held_anew(tmp_path: Path) -> None:
 def test_a_system_without_locks_scans_without_one(
     tiny_llama_folder: Path, tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "fcntl", None)
+    monkeypatch.setattr(filelock, "has_fcntl", False)
     with hold_folder(tmp_path):
         assert scan_parameters(tiny_llama_folder, tuned, tmp_path, pattern="*up_proj*").remaining == ()

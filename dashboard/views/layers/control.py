@@ -135,6 +135,9 @@ def _make_progress(bar: DeltaGenerator) -> OnProgress:
         if event.total and (now - last_drawn > _REDRAW_SECONDS or event.step >= event.total):
             last_drawn = now
             share = min(1.0, event.step / event.total)
+            if event.phase == "wait":
+                bar.progress(0.0, text=escape_markdown(f"The scan {event.message}"))
+                return
             name = f": {format_code(shorten(event.message, 90))}" if event.message else ""
             bar.progress(share, text=f"{100 * share:.0f} %{name}")
 
