@@ -122,10 +122,18 @@ def generate_reference_outputs(
     on_progress: OnProgress,
     should_stop: ShouldStop,
 ) -> list[ReferenceOutput] | None:
-    """Greedy outputs in the order of the prompts (token ids); None when stopped. Prompts of similar length share a
-    batch. The settings that the model ships with (sampling, penalties) are left out, its end tokens are kept."""
+    """Greedy outputs in the order of the prompts (token ids); None when stopped, which is possible after every token.
+    Prompts of similar length share a batch. The model's own settings for generation (sampling, penalties) are not
+    used, except for its end tokens."""
     import torch
-    from transformers import GenerationConfig
+    from transformers import GenerationConfig, StoppingCriteriaList
+
+    stopped = False
+
+    def hear_stop(written: "torch.Tensor", _scores: Any, **_how: Any) -> "torch.Tensor":
+        nonlocal stopped
+        stopped = stopped or should_stop()
+        return torch.full((len(written),), stopped, dtype=torch.bool, device=written.device)
 
     shipped = model.generation_config
     end_ids = _list_end_ids(shipped, tokenizer)
@@ -154,7 +162,10 @@ def generate_reference_outputs(
                     input_ids=torch.tensor(padded, device=model.device),
                     attention_mask=torch.tensor(mask, device=model.device),
                     generation_config=greedy,
+                    stopping_criteria=StoppingCriteriaList([hear_stop]),
                 )
+            if stopped:
+                return None
             for number, row in zip(chosen, written[:, longest:].tolist(), strict=True):
                 outputs[number] = _cut_at_end(row, end_ids)
             on_progress(ProgressEvent("generate", len(outputs), len(prompts)))

@@ -288,6 +288,20 @@ def test_a_certification_that_is_stopped_gives_nothing(make_pair, make_task, pha
     assert seen[-1].step < seen[-1].total
 
 
+def test_a_stop_is_heard_inside_a_batch_of_outputs(make_pair, make_task):
+    before, after = make_pair(move_some)
+    asked, seen = [], []
+
+    def stop_at_the_third_token():
+        asked.append(True)
+        return len(asked) > 3
+
+    task = make_task(before, after, batch_size=64)
+    assert certify(task, on_progress=seen.append, should_stop=stop_at_the_third_token) is None
+    assert len(asked) < 3 + task.max_new_tokens
+    assert not [event for event in seen if event.phase == "generate" and event.step], "the batch went on to its end"
+
+
 def test_a_list_without_any_token_leaves_every_changed_row_behind(make_pair, make_task):
     before, after = make_pair(move_some)
     found = certify(make_task(before, after))

@@ -353,6 +353,26 @@ def test_a_damaged_kept_certificate_can_be_removed(open_page, certify, home):
     assert has_button(app, "certify")
 
 
+def test_a_damaged_certificate_that_cannot_be_removed_is_one_sentence(open_page, certify, home, monkeypatch):
+    certify(open_page(rows="list", **{"tokens-named": CHANGED}))
+    (path,) = (home / "certificates").iterdir()
+    path.write_text("{}")
+    app = open_page(rows="list", **{"tokens-named": CHANGED})
+
+    def refuse(self, missing_ok=False):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(path), "unlink", refuse)
+        app.button(key="forget_certificate").click().run()
+    assert not app.exception
+    (told,) = [error.value for error in app.error if "cannot be removed" in error.value]
+    assert str(path.name).split(".")[0] in told
+    app.button(key="forget_certificate").click().run()
+    assert not app.error
+    assert not path.exists()
+
+
 def open_check(app):
     """Open the box at the end of the page."""
     app.session_state["certificate_check"] = True

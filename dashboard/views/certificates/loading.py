@@ -155,7 +155,7 @@ def forget_certificate(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as problem:
-        raise KSLotteryError(f"{path}: the certificate cannot be removed ({problem}).") from None
+        raise KSLotteryError(f"{path}: the certificate cannot be removed ({problem}); remove it by hand.") from None
 
 
 def list_kept_certificates(most: int | None = _MOST_LISTED) -> tuple[KeptCertificate, ...]:

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from kslottery_core.certification import Certification
 
 _MOST_NAMED = 5
+_NOT_REMOVED = "kslottery.certificate_not_removed"
 _KIND_NOUNS = {"predictions": "prediction", "outputs": "output"}
 
 
@@ -94,9 +95,10 @@ def _show_certify(entries: Entries, path: Path | None, problem: KSLotteryError |
         certification = None if path is None else load_kept_certificate(path)
     except KSLotteryError as damage:
         st.error(escape_markdown(str(damage)))
-        st.button(
-            "Remove this file and certify anew", key="forget_certificate", on_click=forget_certificate, args=(path,)
-        )
+        refused = st.session_state.pop(_NOT_REMOVED, None)
+        if refused is not None:
+            st.error(escape_markdown(refused))
+        st.button("Remove this file and certify again", key="forget_certificate", on_click=_forget, args=(path,))
         return None
     if certification is not None:
         return certification
@@ -104,6 +106,13 @@ def _show_certify(entries: Entries, path: Path | None, problem: KSLotteryError |
         (st.info if entries.missing else st.error)(escape_markdown(entries.problem))
     show_certify_button(entries.task, path, problem)
     return None
+
+
+def _forget(path: Path) -> None:
+    try:
+        forget_certificate(path)
+    except KSLotteryError as problem:
+        st.session_state[_NOT_REMOVED] = str(problem)
 
 
 def _show_certification(certification: Certification, path: Path) -> None:
