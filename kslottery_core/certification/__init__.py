@@ -25,6 +25,7 @@ from kslottery_core.certification.certificate import (
     Violation,
     find_certificate_path,
     load_certification,
+    name_certificates,
     save_certification,
 )
 from kslottery_core.certification.certify import certify
@@ -79,6 +80,7 @@ __all__ = [
     "find_certificate_path",
     "list_levels",
     "load_certification",
+    "name_certificates",
     "save_certification",
     "verify_certification",
 ]

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from kslottery_core.certification.task import CertificationTask
 from kslottery_core.corpora import DEFAULT_PROMPT, load_corpus
 from kslottery_core.errors import CertificationError, CheckpointError
 from kslottery_core.records import load_json, make_scratch_path, read_record
+from kslottery_core.tickets import Ticket
 
 CERTIFICATE_VERSION = 1
 
@@ -281,6 +283,29 @@ class Certification:
             )
         return read_record(cls, mapping, where, CertificationError)
 
+    def choose_ticket(self, ticket: Ticket) -> "Certification | None":
+        """This certificate with another ticket as the chosen one, where it counted that too; otherwise None.
+
+        Sentences and tokens are recorded for one set of token ids alone: with others, both are empty. A ticket of the
+        grid is known by its size, because of the tickets that alphas choose from one pair each contains the smaller.
+        """
+        own, fingerprints = self.task.ticket, (self.before.embedding, self.after.embedding)
+        if (ticket.token_ids, ticket.vocabulary_size) == (own.token_ids, own.vocabulary_size):
+            changes: dict[str, Any] = {}
+            point = self.chosen
+        else:
+            of_alpha = ticket.rule == "alpha" and (ticket.fingerprint_before, ticket.fingerprint_after) == fingerprints
+            same = [counted for counted in self.grid if of_alpha and counted.ticket_size == ticket.size]
+            if not same:
+                return None
+            changes, point = {"sentences": (), "tokens": ()}, same[0]
+        return replace(
+            self,
+            task=replace(self.task, ticket=ticket),
+            chosen=replace(point, significance_level=ticket.significance_level),
+            **changes,
+        )
+
     def collect_margins(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         """(p_A - p_B, 2 * sum of D) of every prediction in "reference" or "output" sequences, each float64 (P,)."""
         sequences = [sentence.get_sequence(text) for sentence in self.sentences]
@@ -316,10 +341,18 @@ def load_certification(path: str | Path) -> Certification:
 def find_certificate_path(task: CertificationTask, folder: str | Path) -> Path:
     """The file in `folder` for exactly this task; it is there only if somebody has saved one.
 
-    Its name digests the state of both checkpoints' files, AFTER's generation settings, whose end tokens decide its
+    Ask for it before certifying: files may be written anew meanwhile. Reads headers and the text, no weights. Raises
+    CheckpointError or CorpusError.
+    """
+    return Path(folder) / name_certificates(task, [task.ticket])[0]
+
+
+def name_certificates(task: CertificationTask, tickets: Sequence[Ticket]) -> tuple[str, ...]:
+    """The file names of certificates that differ from `task` in the ticket alone, one for each of `tickets`.
+
+    A name digests the state of both checkpoints' files, AFTER's generation settings, whose end tokens decide its
     outputs, the ticket's ids, the text's content, the filled settings and the version of certificates, not how paths
-    are spelled nor the device. Ask for it before certifying: files may be written anew meanwhile. Reads headers and
-    the text, no weights. Raises CheckpointError or CorpusError.
+    are spelled nor the device. Raises CheckpointError or CorpusError.
     """
     from kslottery_core.checkpoints import find_generation_config, open_pair, open_parameters
 
@@ -329,25 +362,33 @@ def find_certificate_path(task: CertificationTask, folder: str | Path) -> Path:
         (pair.before.file_signature, open_parameters(task.before, revision=task.before_revision).file_signature),
         (pair.after.file_signature, open_parameters(task.after, revision=task.after_revision).file_signature),
     ]
-    ticket = task.ticket
-    settings = {
-        name: value
-        for name, value in asdict(replace(task, prompt=task.prompt or corpus.prompt or DEFAULT_PROMPT)).items()
-        if name in ("prompt", "significance_levels", "max_new_tokens", "batch_size")
+    settings: dict[str, Any] = {
+        "prompt": task.prompt or corpus.prompt or DEFAULT_PROMPT,
+        "significance_levels": task.significance_levels,
+        "max_new_tokens": task.max_new_tokens,
+        "batch_size": task.batch_size,
     }
     if task.larger_ticket_limit:  # off, it is no part of the name, which older files have without it
         settings["larger_ticket_limit"] = task.larger_ticket_limit
     generation = find_generation_config(task.after, task.after_revision)
     if generation is not None:  # without any, the name is as in older versions
         settings["generation"] = hashlib.sha256(_read(generation)).hexdigest()
-    decisive = {
-        "version": CERTIFICATE_VERSION,
-        "sides": sides,
-        "ticket": [ticket.token_ids, ticket.significance_level, ticket.fingerprint_before, ticket.fingerprint_after],
-        "corpus": [corpus.fingerprint, task.corpus.source, task.corpus.target],
-        **settings,
-    }
-    return Path(folder) / f"{hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:32]}.json"
+    names = []
+    for ticket in tickets:
+        decisive = {
+            "version": CERTIFICATE_VERSION,
+            "sides": sides,
+            "ticket": [
+                ticket.token_ids,
+                ticket.significance_level,
+                ticket.fingerprint_before,
+                ticket.fingerprint_after,
+            ],
+            "corpus": [corpus.fingerprint, task.corpus.source, task.corpus.target],
+            **settings,
+        }
+        names.append(f"{hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:32]}.json")
+    return tuple(names)
 
 
 def _read(path: Path) -> bytes:

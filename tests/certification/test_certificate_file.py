@@ -14,6 +14,7 @@ from kslottery_core.certification import (
     certify,
     find_certificate_path,
     load_certification,
+    name_certificates,
     save_certification,
     verify_certification,
 )
@@ -160,6 +161,59 @@ def test_a_certificate_is_kept_under_what_decides_it(certified, pair, make_task,
     os.utime(weights, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
     shutil.copyfile(pair[0] / "model.safetensors", weights)
     assert find_certificate_path(task, tmp_path) != kept
+
+
+def test_the_name_of_a_kept_certificate_is_that_of_the_version_before(certified, pair, tmp_path):
+    import hashlib
+
+    from kslottery_core.checkpoints import open_pair, open_parameters
+    from kslottery_core.corpora import load_corpus
+
+    task = certified[0].task
+    opened = open_pair(*pair)
+    ticket = task.ticket
+    decisive = {
+        "version": 1,
+        "sides": [
+            (side.file_signature, open_parameters(folder).file_signature)
+            for side, folder in zip((opened.before, opened.after), pair, strict=True)
+        ],
+        "ticket": [ticket.token_ids, ticket.significance_level, ticket.fingerprint_before, ticket.fingerprint_after],
+        "corpus": [load_corpus(task.corpus).fingerprint, task.corpus.source, task.corpus.target],
+        "prompt": task.prompt,
+        "significance_levels": task.significance_levels,
+        "max_new_tokens": task.max_new_tokens,
+        "batch_size": task.batch_size,
+        "generation": hashlib.sha256((pair[1] / "generation_config.json").read_bytes()).hexdigest(),
+    }
+    name = hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:32]
+    assert find_certificate_path(task, tmp_path) == tmp_path / f"{name}.json"
+    other = create_list_ticket((3,), 64)
+    names = name_certificates(task, [ticket, other])
+    assert names[0] == f"{name}.json"
+    assert names[1] == find_certificate_path(dataclasses.replace(task, ticket=other), tmp_path).name
+
+
+def test_a_ticket_of_the_grid_becomes_the_chosen_one_without_its_sentences(pair, make_task):
+    from kslottery_core.checkpoints import open_pair
+    from kslottery_core.ks import compute_pair_ks
+    from kslottery_core.tickets import select_ticket
+
+    opened = open_pair(*pair)
+    result = compute_pair_ks(opened, "cpu")
+    small, large = (select_ticket(result, level, tokens=opened.tokens) for level in (0.1, 0.9))
+    assert small.size < large.size
+    found = certify(make_task(*pair, ticket=small, significance_levels=(0.1, 0.9)))
+    seen = found.choose_ticket(large)
+    alone = certify(make_task(*pair, ticket=large, significance_levels=(0.1, 0.9)))
+    assert seen.chosen == alone.chosen
+    assert (seen.task.ticket, seen.grid) == (large, alone.grid)
+    assert seen.sentences == seen.tokens == ()
+    same = dataclasses.replace(small, significance_level=0.1001)
+    assert found.choose_ticket(same).sentences == found.sentences
+    assert found.choose_ticket(same).chosen.significance_level == 0.1001
+    assert found.choose_ticket(create_list_ticket(large.token_ids, 64)) is None, "a list says nothing of its order"
+    assert found.choose_ticket(dataclasses.replace(large, fingerprint_after="0" * 64)) is None
 
 
 def test_the_end_tokens_of_the_model_decide_what_is_kept(certified, pair, make_task, tmp_path):

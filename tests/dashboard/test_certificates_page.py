@@ -224,6 +224,30 @@ def test_a_certificate_is_kept_at_home_and_found_again(open_page, certify, home,
     assert has_button(other, "certify")
 
 
+def test_another_alpha_of_the_grid_is_found_in_the_kept_certificate(open_page, certify, home, refuse_to_certify):
+    certify(open_page(alpha="0.5"))
+    (path,) = (home / "certificates").iterdir()
+    kept = load_certification(path)
+    point = next(point for point in kept.grid if point.ticket_size != kept.chosen.ticket_size)
+    refuse_to_certify()
+    app = open_page(alpha=f"{point.significance_level:g}")
+    assert "certificate of another α" in read_texts(app)
+    agreed = point.predictions.agreed
+    assert any(metric.delta.startswith(f"{agreed:,} of ") for metric in app.metric if "Agreement" in metric.label)
+    assert has_button(app, "certify")  # for its sentences
+    assert not any(box.key == "certificate_sentence" for box in app.selectbox)
+    assert [file.name for file in (home / "certificates").iterdir()] == [path.name]
+
+
+def test_an_alpha_with_the_same_ticket_shows_its_sentences_too(open_page, certify, home, refuse_to_certify):
+    certify(open_page(alpha="0.5"))
+    assert len(list((home / "certificates").iterdir())) == 1
+    refuse_to_certify()
+    app = open_page(alpha="0.5001")
+    assert app.selectbox(key="certificate_sentence").value
+    assert app.metric
+
+
 def test_what_is_shown_is_in_the_address_and_comes_back(open_page, certify):
     app = certify(open_page(rows="list", **{"tokens-named": CHANGED}))
     app.segmented_control(key="certificate_text").set_value("output").run()

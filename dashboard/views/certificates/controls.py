@@ -333,8 +333,11 @@ def _build_task(comparison: Comparison, ticket: Ticket, spec: CorpusSpec) -> Cer
     )
 
 
-def show_certify_button(task: CertificationTask | None, path: Path | None, problem: KSLotteryError | None) -> None:
-    """The button that starts, and why the last try failed; nothing while this very work is under way."""
+def show_certify_button(
+    task: CertificationTask | None, path: Path | None, problem: KSLotteryError | None, *, counted: bool = False
+) -> None:
+    """The button that starts, and why the last try failed; nothing while this very work is under way. `counted`: the
+    counts of this ticket are known from the certificate of another one."""
     work = None if path is None else find_work(str(path))
     if work is not None and work.live:
         return
@@ -342,6 +345,11 @@ def show_certify_button(task: CertificationTask | None, path: Path | None, probl
         st.error(escape_markdown(work.problem or ""))
     elif work is not None and work.state == "stopped":
         st.info("Certifying was stopped. Nothing is kept of it; start it again when you like.")
+    elif counted:
+        st.info(
+            "The counts below come from a certificate of another α, whose grid holds this very ticket. Press Certify "
+            "for its sentences and margins too: both models then run over the text."
+        )
     elif path is not None:
         st.info(
             "Nothing is certified yet for this ticket and this text. Press Certify: both models then run over the "

@@ -7,6 +7,7 @@ meanwhile sees the same work. It ends with the server.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -27,6 +28,7 @@ from kslottery_core.progress import OnProgress, ProgressEvent, ShouldStop
 if TYPE_CHECKING:
     from kslottery_core.certification import Certification, CertificationTask, Verification
     from kslottery_core.checkpoints.parameters import ModelParameters
+    from kslottery_core.tickets import Ticket
 
 _MOST_LISTED = 20
 _MOST_REMEMBERED = 20
@@ -61,8 +63,8 @@ class CertificateWork:
 class KeptCertificate:
     """A certificate file of earlier; `changed` is the moment of its last change (unix seconds).
 
-    `before` and `after` are the fingerprints of the embeddings that were compared, `token_ids` the ticket's; None where
-    the file does not tell.
+    `before` and `after` are the fingerprints of the embeddings that were compared, `ticket` is the chosen one; None
+    where the file does not say.
     """
 
     path: Path
@@ -70,7 +72,7 @@ class KeptCertificate:
     changed: float
     before: str | None = None
     after: str | None = None
-    token_ids: tuple[int, ...] | None = None
+    ticket: Ticket | None = None
 
 
 def get_certificate_folder() -> Path:
@@ -82,13 +84,30 @@ def get_certificate_folder() -> Path:
 
 def find_kept_path(task: CertificationTask) -> Path:
     """The file that holds, or would hold, the certificate of this task. Reads no weights. Raises KSLotteryError."""
-    signatures = [
-        _open_weights(source, revision)[1]
-        for source, revision in ((task.before, task.before_revision), (task.after, task.after_revision))
-    ]
-    return get_certificate_folder() / _name_file(
-        task, (sign_text(task.corpus), *signatures, _sign_generation(task.after, task.after_revision))
-    )
+    return get_certificate_folder() / _name_files(task, (task.ticket,), _sign_inputs(task))[0]
+
+
+def find_counting_path(task: CertificationTask) -> Path | None:
+    """The newest kept certificate of another ticket that counted this task's ticket too. Raises KSLotteryError."""
+    ticket = task.ticket
+    pair = ticket.fingerprint_before, ticket.fingerprint_after
+    found = list_kept_certificates(most=None)
+    kept = {one.path: one.ticket for one in found if one.ticket is not None and (one.before, one.after) == pair}
+    if not kept:
+        return None
+    for path, name in zip(kept, _name_files(task, tuple(kept.values()), _sign_inputs(task)), strict=True):
+        if path.name == name:
+            with contextlib.suppress(KSLotteryError):  # a damaged file counts nothing
+                certification = load_kept_certificate(path)
+                if certification is not None and certification.choose_ticket(ticket) is not None:
+                    return path
+    return None
+
+
+def _sign_inputs(task: CertificationTask) -> tuple[str, ...]:
+    sides = (task.before, task.before_revision), (task.after, task.after_revision)
+    weights = [_open_weights(source, revision)[1] for source, revision in sides]
+    return (sign_text(task.corpus), *weights, _sign_generation(task.after, task.after_revision))
 
 
 def _sign_generation(source: str, revision: str | None) -> str:
@@ -108,10 +127,10 @@ def _open_weights(source: str, revision: str | None) -> tuple[ModelParameters, s
 
 
 @st.cache_resource(max_entries=64, show_spinner="Reading the text and both checkpoints' headers…")
-def _name_file(task: CertificationTask, signatures: tuple[str, ...]) -> str:
-    from kslottery_core.certification import find_certificate_path
+def _name_files(task: CertificationTask, tickets: tuple[Ticket, ...], signatures: tuple[str, ...]) -> tuple[str, ...]:
+    from kslottery_core.certification import name_certificates
 
-    return find_certificate_path(task, "").name
+    return name_certificates(task, tickets)
 
 
 def load_kept_certificate(path: Path) -> Certification | None:
@@ -174,15 +193,17 @@ def list_kept_certificates(most: int | None = _MOST_LISTED) -> tuple[KeptCertifi
 @st.cache_resource(max_entries=1024, show_spinner=False)
 def _read_head(path: str, signature: tuple[float, int]) -> KeptCertificate:
     """What was certified, from the file's first lines alone: the sentences that follow may be many megabytes."""
+    from kslottery_core.tickets import Ticket
+
     try:
         with Path(path).open(encoding="utf-8") as lines:
             lines.readline()
             task, before, after = (json.loads("{" + lines.readline().strip().rstrip(",") + "}") for _ in range(3))
-        ticket, corpus = task["task"]["ticket"], task["task"]["corpus"]
-        title = name_task(len(ticket["token_ids"]), ticket["significance_level"], corpus["path"], corpus["limit"])
+        ticket, corpus = Ticket.from_json(task["task"]["ticket"], path), task["task"]["corpus"]
+        title = name_task(ticket.size, ticket.significance_level, corpus["path"], corpus["limit"])
         sides = before["before"]["embedding"], after["after"]["embedding"]
-        return KeptCertificate(Path(path), title, signature[0], *sides, tuple(ticket["token_ids"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        return KeptCertificate(Path(path), title, signature[0], *sides, ticket)
+    except (OSError, ValueError, KeyError, TypeError, KSLotteryError):
         return KeptCertificate(Path(path), Path(path).name, signature[0])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,12 @@ from dashboard.views.certificates.figures import (
     summarise_certificates,
     summarise_margins,
 )
-from dashboard.views.certificates.loading import find_kept_path, forget_certificate, load_kept_certificate
+from dashboard.views.certificates.loading import (
+    find_counting_path,
+    find_kept_path,
+    forget_certificate,
+    load_kept_certificate,
+)
 from dashboard.views.certificates.sentences import describe_columns, show_sentences
 from dashboard.views.certificates.tables import (
     LOGIT_COLUMNS,
@@ -51,6 +57,7 @@ from kslottery_core.errors import KSLotteryError
 if TYPE_CHECKING:
     from dashboard.loaders import PairChoice
     from kslottery_core.certification import Certification
+    from kslottery_core.tickets import Ticket
 
 _MOST_NAMED = 5
 _NOT_REMOVED = "kslottery.certificate_not_removed"
@@ -65,18 +72,18 @@ def render() -> None:
         "this partial model certain to say what the fully embedding-tuned model says? A certificate counts them on a "
         "text, says under which assumption, and holds it against what both models really do."
     )
-    choice, entries, path, certification = _show_entries()
+    choice, entries, path = _show_entries()
     watch_works()
-    if certification is not None and path is not None:
-        _show_certification(certification, path)
-    show_certificate_check(path if certification is not None else None, choice, entries.path)
+    if path is not None and entries.task is not None:
+        _show_certification(path, entries.task.ticket)
+    show_certificate_check(path, choice, entries.path)
 
 
-def _show_entries() -> tuple[PairChoice | None, Entries, Path | None, Certification | None]:
-    """The open pair, what was entered, the file that belongs to it, and the certificate in that file, if any."""
+def _show_entries() -> tuple[PairChoice | None, Entries, Path | None]:
+    """The open pair, what was entered, and the file with a certificate of it; None where there is none."""
     comparison = load_shown_comparison()
     if comparison is None or find_shown_pair(all_weights=True) is None:
-        return None, Entries(), None, None
+        return None, Entries(), None
     show_pair_line(comparison)
     with st.container(border=True):
         entries = show_certificate_entries(comparison)
@@ -86,13 +93,14 @@ def _show_entries() -> tuple[PairChoice | None, Entries, Path | None, Certificat
                 path = find_kept_path(entries.task)
             except KSLotteryError as found:
                 problem = found
-        return comparison.choice, entries, path, _show_certify(entries, path, problem)
+        return comparison.choice, entries, _show_certify(entries, path, problem)
 
 
-def _show_certify(entries: Entries, path: Path | None, problem: KSLotteryError | None) -> Certification | None:
-    """The certificate that is kept; without one the button, and what stands in the way of pressing it."""
+def _show_certify(entries: Entries, path: Path | None, problem: KSLotteryError | None) -> Path | None:
+    """The file of the certificate to show; unless it is of this very ticket, the button, and what prevents its use."""
     try:
-        certification = None if path is None else load_kept_certificate(path)
+        if path is not None and load_kept_certificate(path) is not None:
+            return path
     except KSLotteryError as damage:
         st.error(escape_markdown(str(damage)))
         refused = st.session_state.pop(_NOT_REMOVED, None)
@@ -100,12 +108,11 @@ def _show_certify(entries: Entries, path: Path | None, problem: KSLotteryError |
             st.error(escape_markdown(refused))
         st.button("Remove this file and certify again", key="forget_certificate", on_click=_forget, args=(path,))
         return None
-    if certification is not None:
-        return certification
     if entries.problem is not None:
         (st.info if entries.missing else st.error)(escape_markdown(entries.problem))
-    show_certify_button(entries.task, path, problem)
-    return None
+    counting = None if entries.task is None or path is None else find_counting_path(entries.task)
+    show_certify_button(entries.task, path, problem, counted=counting is not None)
+    return counting
 
 
 def _forget(path: Path) -> None:
@@ -115,17 +122,23 @@ def _forget(path: Path) -> None:
         st.session_state[_NOT_REMOVED] = str(problem)
 
 
-def _show_certification(certification: Certification, path: Path) -> None:
+def _show_certification(path: Path, ticket: Ticket) -> None:
+    """The certificate in this file, with `ticket` as the chosen one."""
+    kept = load_kept_certificate(path)
+    if kept is None:  # removed a moment ago
+        return
+    certification = kept.choose_ticket(ticket) or kept
     st.header("The certificate")
     _show_meaning(certification)
     kind = _choose_kind()
     _show_numbers(certification, kind)
     _show_curve(certification, kind)
-    st.subheader("Sentence by sentence")
-    show_sentences(certification)
-    _show_margins(certification)
-    _show_violations(certification)
-    _show_file(certification, path)
+    if certification.sentences:
+        st.subheader("Sentence by sentence")
+        show_sentences(certification)
+        _show_margins(certification)
+    _show_violations(certification, [sentence.source for sentence in kept.sentences])
+    _show_file(kept, path)
 
 
 def _show_meaning(certification: Certification) -> None:
@@ -276,11 +289,12 @@ def _explain_none(certification: Certification, kind: str) -> None:
     if is_anything_certified(tally) or not tally.total:
         return
     text = "reference" if kind == "predictions" else "output"
-    margins = summarise_margins(*certification.collect_margins(text))
-    least = ""
-    if margins.least_bound is not None:
-        least = f" The smallest bound, twice the sum of D left behind, is {format_number(margins.least_bound)}"
-        least += "; no margin is above 1." if margins.least_bound >= 1 else "."
+    least_bound, least = None, ""
+    if certification.sentences:
+        least_bound = summarise_margins(*certification.collect_margins(text)).least_bound
+    if least_bound is not None:
+        least = f" The smallest bound, twice the sum of D left behind, is {format_number(least_bound)}"
+        least += "; no margin is above 1." if least_bound >= 1 else "."
     st.info(
         f"**Nothing is certified with this ticket.** {format_noun(chosen.left_behind, 'changed token')} of the text "
         f"{'is' if chosen.left_behind == 1 else 'are'} left behind.{least} That is no proof of a difference: see the "
@@ -348,8 +362,8 @@ def _show_margins(certification: Certification) -> None:
     st.caption("; ".join(parts) + ".")
 
 
-def _show_violations(certification: Certification) -> None:
-    """Every listed violation of the chosen ticket, or that there is none."""
+def _show_violations(certification: Certification, sources: Sequence[str]) -> None:
+    """Every listed violation of the chosen ticket, or that there is none; `sources` are the sentences' source texts."""
     st.subheader("Violations")
     chosen, last = certification.chosen, certification.levels[-1].name
     total = chosen.predictions.get_level(last).violations + chosen.output_step_violations.get(last, 0)
@@ -360,9 +374,9 @@ def _show_violations(certification: Certification) -> None:
             else "None with this ticket, since nothing was certified.",
             icon=":material/check:",
         )
-        _show_lost(certification)
+        _show_lost(certification, sources)
         return
-    table = build_violation_table(certification)
+    table = build_violation_table(certification, sources)
     st.dataframe(
         table,
         hide_index=True,
@@ -381,17 +395,17 @@ def _show_violations(certification: Certification) -> None:
         on_click="ignore",
         key="certificate_violations_csv",
     )
-    _show_lost(certification)
+    _show_lost(certification, sources)
 
 
-def _show_lost(certification: Certification) -> None:
+def _show_lost(certification: Certification, sources: Sequence[str]) -> None:
     """Predictions that some larger ticket does not keep: what the ticket's own measured agreement cannot show."""
     tried = certification.chosen.larger_tickets
     if tried is None or not tried.listed:
         return
     st.markdown("**Lost under a larger ticket.** Some ticket that contains this one changes these predictions.")
     st.dataframe(
-        build_lost_table(certification),
+        build_lost_table(certification, sources),
         hide_index=True,
         key="certificate_lost",
         column_config={name: st.column_config.NumberColumn(format="%.3f") for name in LOGIT_COLUMNS},

@@ -97,7 +97,11 @@ def _describe_none(others: int) -> str:
 
 
 def _is_of_present_ticket(context: ReportContext, kept: KeptCertificate) -> bool:
-    return context.selection is not None and kept.token_ids == context.selection.ticket.token_ids
+    return (
+        context.selection is not None
+        and kept.ticket is not None
+        and kept.ticket.token_ids == context.selection.ticket.token_ids
+    )
 
 
 def _describe(context: ReportContext, kept: KeptCertificate, certification: Certification, kind: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -98,13 +99,14 @@ def build_prediction_table(story: SentenceStory) -> pd.DataFrame:
     )
 
 
-def build_violation_table(certification: Certification) -> pd.DataFrame:
+def build_violation_table(certification: Certification, sources: Sequence[str]) -> pd.DataFrame:
     """One row a listed violation; sentences count from 1, positions from 0 as in the sentence view."""
     titles = {level.name: level.title for level in certification.levels}
-    return pd.DataFrame([_list_violation(certification, one, titles) for one in certification.chosen.violations])
+    listed, width = certification.chosen.violations, certification.width
+    return pd.DataFrame([_list_violation(one, sources[one.sentence], titles, width) for one in listed])
 
 
-def _list_violation(certification: Certification, one: Violation, titles: dict[str, str]) -> dict[str, object]:
+def _list_violation(one: Violation, source: str, titles: dict[str, str], width: int) -> dict[str, object]:
     def name_top(ranked: tuple[TokenProbability, ...]) -> str:
         return ", ".join(f"{entry.label} {format_number(entry.probability)}" for entry in ranked)
 
@@ -112,32 +114,32 @@ def _list_violation(certification: Certification, one: Violation, titles: dict[s
         "Sentence": one.sentence + 1,
         "Text": CERTIFIED_TEXTS.get(one.text, one.text),
         "Position": one.position,
-        "Source": certification.sentences[one.sentence].source,
+        "Source": source,
         "Tuned model": name_top(one.reference_top),
         "Partial model": name_top(one.partial_top),
         FIRST: one.first_probability,
         SECOND: one.second_probability,
         MARGIN: one.first_probability - one.second_probability,
-        BOUND: 2 * one.counts / certification.width,
+        BOUND: 2 * one.counts / width,
         "Certified by": ", ".join(titles.get(level, level) for level in one.levels),
         "Left behind": ", ".join(
-            f"{token.label} (D {format_statistic(token.count / certification.width)})" for token in one.left_behind
+            f"{token.label} (D {format_statistic(token.count / width)})" for token in one.left_behind
         ),
     }
 
 
-def build_lost_table(certification: Certification) -> pd.DataFrame:
+def build_lost_table(certification: Certification, sources: Sequence[str]) -> pd.DataFrame:
     """One row a listed prediction that some larger ticket changes, counted as violations are."""
     tried = certification.chosen.larger_tickets
-    return pd.DataFrame([_list_lost(certification, one) for one in (() if tried is None else tried.listed)])
+    return pd.DataFrame([_list_lost(one, sources[one.sentence]) for one in (() if tried is None else tried.listed)])
 
 
-def _list_lost(certification: Certification, one: LostPrediction) -> dict[str, object]:
+def _list_lost(one: LostPrediction, source: str) -> dict[str, object]:
     return {
         "Sentence": one.sentence + 1,
         "Text": CERTIFIED_TEXTS.get(one.text, one.text),
         "Position": one.position,
-        "Source": certification.sentences[one.sentence].source,
+        "Source": source,
         "Tuned model": one.label,
         LOGIT_COLUMNS[0]: one.margin,
         LOGIT_COLUMNS[1]: one.least_margin,
