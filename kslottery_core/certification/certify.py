@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import kslottery_core
+from kslottery_core import jobs
 from kslottery_core.certification.certificate import (
     LEFT_BEHIND,
     OUTPUT,
@@ -62,13 +63,36 @@ def certify(
     that differ elsewhere than in the input embedding, in vocabulary or tokenizer, a ticket from another pair, sentences
     longer than the model allows. The certificate names what is on this disk by absolute paths. `on_fingerprints` gets
     the digests of both checkpoints as soon as they are known; what it raises ends the work there.
+
+    Before a model is loaded the work waits for its turn on the device, as a run does; an event of the phase "wait" says
+    for whom in its message.
     """
-    started = time.perf_counter()
     corpus = load_corpus(task.corpus)
     device = choose_device(task.device)
     pair = open_certified_pair(task)
     check_ticket(task.ticket, pair)
     recorded = replace(resolve_paths(task), device=device)
+
+    def report_wait(waits_for: str) -> None:
+        on_progress(ProgressEvent("wait", 0, 1, message=waits_for))
+
+    name = f"the certificate of {task.ticket.size:,} token{'' if task.ticket.size == 1 else 's'}"
+    with jobs.hold_turn(device, name, on_wait=report_wait, should_stop=should_stop) as held:
+        if not held:
+            return None
+        return _certify(recorded, corpus, pair, on_progress, should_stop, on_fingerprints)
+
+
+def _certify(
+    task: CertificationTask,
+    corpus: Corpus,
+    pair: "EmbeddingPair",
+    on_progress: OnProgress,
+    should_stop: ShouldStop,
+    on_fingerprints: OnFingerprints | None,
+) -> Certification | None:
+    """`certify` with its turn on the device; `task` is as it is recorded, with the device that was chosen."""
+    started, device = time.perf_counter(), task.device
     models = load_models(task, pair, device, on_progress, on_fingerprints)
     prompt = task.prompt or corpus.prompt or DEFAULT_PROMPT
     sentences = encode_sentences(models.tokenizer, corpus, task.corpus, prompt)
@@ -91,7 +115,7 @@ def certify(
     if not grid.run(on_progress, should_stop):
         return None
     return Certification(
-        task=recorded,
+        task=task,
         before=models.before,
         after=models.after,
         corpus_fingerprint=corpus.fingerprint,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kslottery_core.commands.terminal import TerminalProgress, format_number, format_share, format_table
-from kslottery_core.progress import ProgressEvent
 
 if TYPE_CHECKING:
     import pandas
@@ -83,7 +82,7 @@ def run_scan_command(
 
         pattern = open_embedding(before, revision=before_revision).parameter
     try:
-        with _ScanProgress() as progress:
+        with TerminalProgress() as progress:
             done = scan_parameters(
                 before,
                 after,
@@ -109,19 +108,6 @@ def run_scan_command(
     _print_scan(done, alpha)
     if out is not None:
         typer.echo(f"\nThe scan is in {out}.")
-
-
-class _ScanProgress(TerminalProgress):
-    """A scan's progress bar; what it waits for is a line of its own, once."""
-
-    _reported: str | None = None
-
-    def __call__(self, event: ProgressEvent) -> None:
-        if event.phase != "wait":
-            super().__call__(event)
-        elif event.message != self._reported:
-            self._reported = event.message
-            typer.echo(f"queued: {event.message}", err=True)
 
 
 def _explain_interrupt(before: str, after: str, out: Path | None, options: dict[str, str | None]) -> str:

@@ -20,9 +20,11 @@ PHASE_NAMES = {
 
 
 class TerminalProgress:
-    """A progress bar a phase, on standard error and only on a terminal. Use as a context manager; call with events."""
+    """A progress bar for each phase, on standard error and only on a terminal. What the work waits for is a line of its
+    own, once. Use as a context manager; call with events."""
 
     def __init__(self) -> None:
+        self._waits_for: str | None = None
         self._bar: Any = None
         self._phase: str | None = None
 
@@ -32,6 +34,11 @@ class TerminalProgress:
     def __call__(self, event: ProgressEvent) -> None:
         from tqdm import tqdm
 
+        if event.phase == "wait":
+            if event.message != self._waits_for:
+                self._waits_for = event.message
+                print(f"queued: {event.message}", file=sys.stderr)
+            return
         if event.phase != self._phase:
             self.close()
             self._phase = event.phase

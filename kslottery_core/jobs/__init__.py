@@ -6,7 +6,14 @@ their unique names (`store`), detached processes and signals (`process`), one ki
 (`log`), what this machine offers (`machine`), and whose turn it is on a device (`device_queue`).
 """
 
-from kslottery_core.jobs.device_queue import QueuedJob, hold_device, identify_queue, locate_device_lock, resolve_device
+from kslottery_core.jobs.device_queue import (
+    QueuedJob,
+    hold_device,
+    hold_turn,
+    identify_queue,
+    locate_device_lock,
+    resolve_device,
+)
 from kslottery_core.jobs.lock import hold_lock, locate_job_lock, read_holder
 from kslottery_core.jobs.log import LOG_FILE, append_log_line, read_log_tail
 from kslottery_core.jobs.machine import count_processors, measure_peak_process_bytes, read_host, use_free_cores
@@ -50,6 +57,7 @@ __all__ = [
     "get_home",
     "hold_device",
     "hold_lock",
+    "hold_turn",
     "identify_queue",
     "list_folders",
     "load_status",

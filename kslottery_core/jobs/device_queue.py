@@ -10,6 +10,7 @@ from pathlib import Path
 from kslottery_core.errors import RunError
 from kslottery_core.jobs.lock import hold_lock, read_holder
 from kslottery_core.jobs.machine import read_host
+from kslottery_core.jobs.store import get_home
 from kslottery_core.progress import ShouldStop
 
 _POLL_SECONDS = 0.25
@@ -94,6 +95,21 @@ def hold_device(
             on_wait(waits_for)
         time.sleep(_POLL_SECONDS)
     yield False
+
+
+@contextlib.contextmanager
+def hold_turn(device: str, name: str, *, on_wait: Callable[[str], None], should_stop: ShouldStop) -> Iterator[bool]:
+    """The turn of work without a folder, called `name`, on a device ("auto" too), as `hold_device` gives it.
+
+    Where the home folder cannot be written nobody queues, and the turn is taken at once.
+    """
+    lock = locate_device_lock(get_home(), identify_queue(resolve_device(device)))
+    with contextlib.ExitStack() as stack:
+        try:
+            held = stack.enter_context(hold_device(lock, QueuedJob(name), on_wait=on_wait, should_stop=should_stop))
+        except RunError:
+            held = True
+        yield held
 
 
 def _take(stack: contextlib.ExitStack, lock: Path, own: QueuedJob) -> bool:

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from kslottery_core import jobs
@@ -10,7 +10,7 @@ from kslottery_core.checkpoints.matrix import BLOCK_BYTES, RowReader
 from kslottery_core.checkpoints.parameter_pair import ParameterPair, open_parameter_pair
 from kslottery_core.checkpoints.parameter_units import get_entry_bytes
 from kslottery_core.checkpoints.parameters import check_unit
-from kslottery_core.errors import CheckpointError, KSDeviceError, KSInputError, RunError
+from kslottery_core.errors import CheckpointError, KSDeviceError, KSInputError
 from kslottery_core.ks import choose_device, compute_ks
 from kslottery_core.progress import OnProgress, ProgressEvent, ShouldStop, ignore_progress, never_stop
 from kslottery_core.scans.entry import (
@@ -69,8 +69,9 @@ def scan_parameters(
             records, strangers = open_records(Path(folder), spec, names, pair.notes)
         work = _Work(pair, unit, device, names, progress, should_stop)
         left = any(name not in records for name in names)
-        turn = _hold_device(device, f"the scan of {pair.after.source}", work) if left else contextlib.nullcontext(True)
-        with turn as held:
+        name = f"the scan of {pair.after.source}"
+        turn = jobs.hold_turn(device, name, on_wait=work.note_wait, should_stop=work.report_wait)
+        with turn if left else contextlib.nullcontext(True) as held:
             for name in names if held else ():
                 if name not in records:
                     try:
@@ -93,25 +94,6 @@ def _check_files(pair: ParameterPair, spec: ScanSpec, name: str) -> None:
                 f"{side.source}: its files changed while {name!r} was being compared, so nothing is kept of that "
                 "matrix; scan the files as they are now into another folder."
             )
-
-
-@contextlib.contextmanager
-def _hold_device(device: str, name: str, work: "_Work") -> Iterator[bool]:
-    """The turn on the device, as a run takes it; yields False when the scan was stopped while it waited."""
-    queue = jobs.identify_queue(jobs.resolve_device(device))
-    with contextlib.ExitStack() as stack:
-        try:
-            held = stack.enter_context(
-                jobs.hold_device(
-                    jobs.locate_device_lock(jobs.get_home(), queue),
-                    jobs.QueuedJob(name),
-                    on_wait=work.note_wait,
-                    should_stop=work.report_wait,
-                )
-            )
-        except RunError:  # in a home that cannot be written nobody queues
-            held = True
-        yield held
 
 
 class _StopAsked(Exception):

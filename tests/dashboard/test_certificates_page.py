@@ -9,7 +9,9 @@ import kslottery_core.certification
 from dashboard import loaders
 from dashboard.views.certificates import controls
 from dashboard.views.certificates.loading import list_live_works
+from kslottery_core import jobs
 from kslottery_core.certification import load_certification
+from kslottery_core.progress import never_stop
 
 SENTENCES = 4
 CHANGED = "3-12"  # every row that the tiny pair's tuning moved
@@ -353,6 +355,26 @@ def test_another_window_goes_on_meanwhile_and_sees_the_work(open_page, hold_cert
     for work in list_live_works():
         work.stop.set()
     wait_for_works()
+
+
+def test_waiting_for_a_run_is_shown_and_can_be_stopped(open_page, home, monkeypatch):
+    monkeypatch.setattr(controls, "_DOUBLE_CLICK_SECONDS", 0.0)
+    with jobs.hold_turn("cpu", "a long run", on_wait=print, should_stop=never_stop) as held:
+        assert held
+        app = open_page()
+        app.button(key="certify").click().run()
+        (work,) = list_live_works()
+        for _ in range(600):
+            if work.event is not None:
+                break
+            threading.Event().wait(0.05)
+        app.run()
+        assert any("waits for a long run" in bar.proto.text for bar in app.get("progress"))
+        (stop,) = [button for button in app.button if button.label == "Stop"]
+        stop.click().run()
+        wait_for_works()
+    app.run()
+    assert "Certifying was stopped" in read_texts(app)
 
 
 def test_an_unexpected_end_of_the_work_is_told_and_raises_nothing(open_page, certify, monkeypatch, caplog):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from kslottery_core import jobs
+from kslottery_core.commands.terminal import TerminalProgress
 from kslottery_core.progress import ProgressEvent, never_stop
 from kslottery_core.scans import load_scan, scan_parameters
 
@@ -99,9 +100,8 @@ def test_a_home_that_cannot_be_written_has_no_queue(tiny_llama_folder: Path, tun
 def test_the_command_line_reports_what_it_waits_for_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from kslottery_core.commands import scan_commands
 
-    progress: Any = scan_commands._ScanProgress()
+    progress: Any = TerminalProgress()
     for message in ("waits for x", "waits for x", "waits for y"):
         progress(ProgressEvent("wait", 0, 9, message=message))
     assert capsys.readouterr().err == "queued: waits for x\nqueued: waits for y\n"

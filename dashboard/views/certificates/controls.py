@@ -405,6 +405,8 @@ def _show_work(work: CertificateWork, position: int) -> None:
             bar.progress(0.0, text="Waiting for the work above to end…" if position else "Waiting…")
         elif event is None:
             bar.progress(0.0, text="Starting…")
+        elif event.phase == "wait":
+            bar.progress(0.0, text=escape_markdown(f"It {event.message}…"))
         else:
             counted = event.phase in _COUNTED_PHASES and event.total
             share = min(1.0, event.step / event.total) if counted else 0.0
