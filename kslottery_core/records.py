@@ -10,7 +10,7 @@ import os
 import secrets
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -113,3 +113,44 @@ def save_json(path: Path, content: Any) -> None:
     """Write JSON as `replace_file` does, and make the folder where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+
+
+def load_json_lines(path: Path) -> list[Any]:
+    """The values of a file with one JSON value per line; None for a damaged line.
+
+    A last line that is still being written is skipped. Empty where the file is missing. Raises OSError when it cannot
+    be read.
+    """
+    try:
+        *lines, last = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    values = [_parse_line(line) for line in lines]
+    unfinished = _parse_line(last)
+    return values if unfinished is None else [*values, unfinished]
+
+
+def _parse_line(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def format_json_lines(values: Iterable[Any]) -> str:
+    """One JSON value per line."""
+    return "".join(json.dumps(value, ensure_ascii=False, default=float) + "\n" for value in values)
+
+
+def append_json_line(path: Path, value: Any) -> None:
+    """Add one line. Raises OSError."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(format_json_lines([value]))
+
+
+def drop_torn_line(path: Path) -> None:
+    """Cut off a last line that a killed process left unfinished: the next one would be glued to it. Raises OSError."""
+    if path.exists():
+        whole = path.read_bytes().rfind(b"\n") + 1
+        if whole < path.stat().st_size:
+            os.truncate(path, whole)

@@ -93,6 +93,51 @@ def test_the_import_check_can_fail():
     assert find_upward_imports("runs", "import kslottery_core.ks", "kslottery_core", CORE_ORDER) == []
 
 
+def find_circles(imports: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of modules that import each other, directly or by way of others (Tarjan, SIAM J. Comput. 1972)."""
+    order: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    open_modules: list[str] = []
+    circles = []
+
+    def visit(module: str) -> None:
+        order[module] = lowest[module] = len(order)
+        open_modules.append(module)
+        for other in imports[module]:
+            if other not in order:
+                visit(other)
+                lowest[module] = min(lowest[module], lowest[other])
+            elif other in open_modules:
+                lowest[module] = min(lowest[module], order[other])
+        if lowest[module] == order[module]:
+            at = open_modules.index(module)
+            group = open_modules[at:]
+            del open_modules[at:]
+            if len(group) > 1:
+                circles.append(sorted(group))
+
+    for module in imports:
+        if module not in order:
+            visit(module)
+    return circles
+
+
+def test_no_modules_of_the_core_import_each_other():
+    paths = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in list_modules("kslottery_core")}
+    paths = {name.removesuffix(".__init__"): path for name, path in paths.items()}
+    imports = {}
+    for name, path in paths.items():
+        found = {other for other in list_imports(path.read_text(encoding="utf-8")) if other in paths and other != name}
+        # A package's own front is imported with every one of its modules, which is no dependence on what it hands on.
+        fronts = {other for other in found if any(each.startswith(f"{other}.") for each in (name, *found))}
+        imports[name] = found - fronts
+    assert find_circles(imports) == []
+
+
+def test_the_circle_check_can_fail():
+    assert find_circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [["b", "c"]]
+
+
 def test_the_core_never_imports_the_dashboard_or_its_libraries():
     for path in list_modules("kslottery_core"):
         roots = {name.split(".")[0] for name in list_imports(path.read_text(encoding="utf-8"))}

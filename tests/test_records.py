@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 
 from kslottery_core.errors import KSLotteryError, RunError
-from kslottery_core.records import load_json, read_record, save_json
+from kslottery_core.records import (
+    append_json_line,
+    drop_torn_line,
+    load_json,
+    load_json_lines,
+    read_record,
+    replace_file,
+    save_json,
+)
 
 
 @dataclass(frozen=True)
@@ -65,3 +73,32 @@ def test_unreadable_json_is_told_with_its_place(tmp_path):
         load_json(tmp_path / "missing.json")
     with pytest.raises(KSLotteryError, match="cannot be read"):
         load_json(tmp_path)
+
+
+def test_lines_are_added_and_read_and_a_torn_one_is_cut_off(tmp_path):
+    path = tmp_path / "lines.jsonl"
+    assert load_json_lines(path) == []
+    drop_torn_line(path)
+    for value in ({"é": 1}, [2]):
+        append_json_line(path, value)
+    path.write_bytes(path.read_bytes() + b'broken\n{"torn": ')
+    assert load_json_lines(path) == [{"é": 1}, [2], None]
+    drop_torn_line(path)
+    append_json_line(path, 3)
+    assert load_json_lines(path) == [{"é": 1}, [2], None, 3]
+
+
+def test_replacing_a_file_makes_no_folder_and_leaves_what_was_there(tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError):
+        replace_file(tmp_path / "gone" / "a", "text")
+    assert list(tmp_path.iterdir()) == []
+    replace_file(tmp_path / "a", "before")
+
+    def refuse(self, target):
+        raise OSError("full")
+
+    monkeypatch.setattr(type(tmp_path), "replace", refuse)
+    with pytest.raises(OSError, match="full"):
+        replace_file(tmp_path / "a", b"after")
+    monkeypatch.undo()
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a", "before")]

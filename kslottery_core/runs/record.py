@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import math
 import time
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 from kslottery_core import jobs
 from kslottery_core.errors import KSLotteryError, RunError
 from kslottery_core.progress import ProgressEvent
-from kslottery_core.records import load_json
+from kslottery_core.records import load_json, load_json_lines
 from kslottery_core.runs.spec import RunSpec
 
 ENDED_STATES = ("finished", "failed", "cancelled", "died")
@@ -148,37 +147,27 @@ class RunRecord:
 
     def read_metrics(self) -> tuple[ProgressEvent, ...]:
         """Every progress event so far, in order. Lines that are torn (still being written) or broken are left out."""
-        try:
-            lines = (self.folder / METRICS_FILE).read_bytes().splitlines()
-        except OSError:
-            return ()
-        return tuple(event for event in map(_parse_event, lines) if event is not None)
+        events = map(_read_event, _load_lines(self.folder / METRICS_FILE))
+        return tuple(event for event in events if event is not None)
 
     def read_outputs(self) -> tuple[dict[str, Any], ...]:
         """The test sentences with reference and output (`source`, `reference`, `text`, `stopped`, `tokens`)."""
-        try:
-            lines = (self.folder / OUTPUTS_FILE).read_bytes().splitlines()
-        except OSError:
-            return ()
-        outputs = map(_parse_object, lines)
-        return tuple(output for output in outputs if output is not None)
+        return tuple(_load_lines(self.folder / OUTPUTS_FILE))
 
     def read_log_tail(self, lines: int = 40) -> str:
         """The last lines of the run's log; of a line that a progress bar rewrote, only its last state."""
         return jobs.read_log_tail(self.folder, lines)
 
 
-def _parse_object(line: bytes) -> dict[str, Any] | None:
+def _load_lines(path: Path) -> list[dict[str, Any]]:
     try:
-        content = json.loads(line)
-    except ValueError:
-        return None
-    return content if isinstance(content, dict) else None
+        return [content for content in load_json_lines(path) if isinstance(content, dict)]
+    except OSError:
+        return []
 
 
-def _parse_event(line: bytes) -> ProgressEvent | None:
-    content = _parse_object(line)
-    if content is None or not {"phase", "step", "total", "time"} <= content.keys():
+def _read_event(content: dict[str, Any]) -> ProgressEvent | None:
+    if not {"phase", "step", "total", "time"} <= content.keys():
         return None
     for name in ("step", "total", "time"):
         if not isinstance(content[name], int | float):

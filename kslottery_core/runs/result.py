@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib.metadata
-import json
 import os
 import platform
 import subprocess
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import kslottery_core
 from kslottery_core import jobs
 from kslottery_core.errors import KSLotteryError
-from kslottery_core.records import replace_file, save_json
+from kslottery_core.records import format_json_lines, replace_file, save_json
 from kslottery_core.runs.record import OUTPUTS_FILE, RESULT_FILE, RunStatus
 from kslottery_core.runs.spec import RunSpec
 
@@ -40,8 +39,7 @@ class RunOutcome:
 
 def save_outputs(folder: Path, outputs: Iterable[Any]) -> None:
     """Write the outputs, one JSON line each, all at once."""
-    lines = (json.dumps(dataclasses.asdict(output), ensure_ascii=False) + "\n" for output in outputs)
-    replace_file(folder / OUTPUTS_FILE, "".join(lines))
+    replace_file(folder / OUTPUTS_FILE, format_json_lines(map(dataclasses.asdict, outputs)))
 
 
 def save_result(folder: Path, spec: RunSpec, status: RunStatus, outcome: RunOutcome, *, complete: bool) -> None:

@@ -49,14 +49,18 @@ class RunStore:
 
     def delete(self, run_id: str) -> None:
         """Remove an ended run's folder with everything in it. Raises `RunError` for live and read-only runs."""
+        folder = self._check_deletable(run_id)
+        with hold_run(folder):
+            self._check_deletable(run_id)  # somebody may have resumed it
+            jobs.remove_folder(folder, RUN)
+
+    def _check_deletable(self, run_id: str) -> Path:
         record = self.get(run_id)
         if record.read_only:
             raise RunError(f"run {run_id!r}: it belongs to {record.folder.parent}, which is read-only; it stays.")
-        with hold_run(record.folder):
-            record = self.get(run_id)
-            if record.status.live:
-                raise RunError(f"run {run_id!r}: it is {record.status.state}; cancel it before deleting it.")
-            jobs.remove_folder(record.folder, RUN)
+        if record.status.live:
+            raise RunError(f"run {run_id!r}: it is {record.status.state}; cancel it before deleting it.")
+        return record.folder
 
     def _list_folders(self) -> Iterable[tuple[Path, bool]]:
         for root in (self.root, *self.extra_roots):

@@ -6,7 +6,6 @@ for this one's, whatever became of its `scan.json`. One process at a time writes
 
 import contextlib
 import dataclasses
-import json
 import os
 import platform
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from typing import Any
 
 from kslottery_core.errors import RunError
 from kslottery_core.jobs import hold_lock, read_holder
-from kslottery_core.records import load_json, read_record, save_json
+from kslottery_core.records import append_json_line, drop_torn_line, load_json, load_json_lines, read_record, save_json
 from kslottery_core.scans.entry import Scan, ScanEntry, ScanRecord, ScanSpec, SkippedParameter
 
 SPEC_FILE, LINES_FILE, LOCK_FILE = "scan.json", "parameters.jsonl", "scan.lock"
@@ -66,15 +65,17 @@ def load_records(path: Path, spec: ScanSpec) -> tuple[dict[str, ScanRecord], tup
     """
     records: dict[str, ScanRecord] = {}
     strangers = damaged = 0
-    for number, line in enumerate(_read_whole_lines(path), 1):
-        where = f"{path}, line {number}"
+    try:
+        lines = load_json_lines(path)
+    except OSError as problem:
+        raise RunError(f"{path}: the file cannot be read ({problem}).") from None
+    for number, content in enumerate(lines, 1):
+        if isinstance(content, dict) and content.pop("scan", None) != spec.digest:
+            strangers += 1
+            continue
         try:
-            content = json.loads(line)
-            if isinstance(content, dict) and content.pop("scan", None) != spec.digest:
-                strangers += 1
-                continue
-            record = _read_line(content, where)
-        except (ValueError, RunError):
+            record = _read_line(content, f"{path}, line {number}")
+        except RunError:
             damaged += 1
             continue
         records.setdefault(record.parameter, record)
@@ -96,7 +97,7 @@ def _describe_lines(path: Path, strangers: int, damaged: int) -> tuple[str, ...]
         notes.append(f"{path}: {lines} to another scan or an earlier version, and nothing is taken from there.")
     if damaged:
         lines = "1 line was" if damaged == 1 else f"{damaged:,} lines were"
-        notes.append(f"{path}: {lines} damaged; a scan that goes on compares their matrices again.")
+        notes.append(f"{path}: {lines} damaged; a resumed scan compares their matrices again.")
     return tuple(notes)
 
 
@@ -131,7 +132,7 @@ def open_records(
                 f"{folder}: this folder holds another scan ({difference}); choose another folder or empty it."
             )
     try:
-        _drop_torn_line(folder / LINES_FILE)
+        drop_torn_line(folder / LINES_FILE)
         (folder / LINES_FILE).touch()
         if not (folder / SPEC_FILE).exists():
             save_json(folder / SPEC_FILE, dataclasses.asdict(_ScanFile(spec, parameters, notes)))
@@ -144,8 +145,7 @@ def append_record(folder: Path, spec: ScanSpec, record: ScanRecord) -> None:
     """Add one line to parameters.jsonl. Raises RunError when the disk does not take it."""
     line = {"scan": spec.digest, **dataclasses.asdict(record)}
     try:
-        with (folder / LINES_FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        append_json_line(folder / LINES_FILE, line)
     except OSError as problem:
         raise _explain_unwritable(folder, problem) from None
 
@@ -162,22 +162,6 @@ def _find_difference(earlier: ScanSpec, wanted: ScanSpec) -> str | None:
             return f"the files of {side} have changed since"
         return f"its {side} is {getattr(earlier, side)!r}, now {getattr(wanted, side)!r} is asked for"
     return None
-
-
-def _drop_torn_line(path: Path) -> None:
-    if path.exists():
-        whole = path.read_bytes().rfind(b"\n") + 1
-        if whole < path.stat().st_size:
-            os.truncate(path, whole)
-
-
-def _read_whole_lines(path: Path) -> list[str]:
-    try:
-        content = path.read_bytes() if path.exists() else b""
-    except OSError as problem:
-        raise RunError(f"{path}: the file cannot be read ({problem}).") from None
-    whole = content[: content.rfind(b"\n") + 1]
-    return whole.decode("utf-8", errors="replace").splitlines()
 
 
 @contextlib.contextmanager

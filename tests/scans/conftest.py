@@ -19,3 +19,11 @@ def tuned(make_tiny_llama: Callable[..., Any], tiny_llama_folder: Path, tmp_path
                 value.add_(torch.randn_like(value) * value.std())
     model.save_pretrained(tmp_path / "tuned")
     return tmp_path / "tuned"
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home of its own: no test waits for the device that another one holds."""
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("KSLOTTERY_HOME", str(folder))
+    return folder

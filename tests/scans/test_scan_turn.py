@@ -13,12 +13,6 @@ from kslottery_core.progress import ProgressEvent, never_stop
 from kslottery_core.scans import load_scan, scan_parameters
 
 
-@pytest.fixture(autouse=True)
-def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setenv("KSLOTTERY_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
 @pytest.fixture
 def release(home: Path) -> Iterator[Callable[[], None]]:
     """The CPU is held by a run; calling the fixture frees it."""
@@ -93,7 +87,7 @@ def test_what_is_all_there_waits_for_nobody(
 
 
 def test_a_home_that_cannot_be_written_has_no_queue(tiny_llama_folder: Path, tuned: Path, home: Path) -> None:
-    home.write_text("a file")
+    (home / "locks").write_text("a file")
     assert scan_parameters(tiny_llama_folder, tuned, device="cpu").remaining == ()
 
 
