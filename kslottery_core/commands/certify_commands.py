@@ -1,4 +1,4 @@
-"""`certify`: what of a partial model's behaviour follows, from what or under which assumption, and whether it held."""
+"""`certify`: which predictions of a partial model follow, from what or under which assumption, and if they held."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,43 +22,43 @@ def certify(
         str | None, typer.Argument(help="Checkpoint before tuning: folder, .gguf or hub id.", metavar="BEFORE")
     ] = None,
     after: Annotated[
-        str | None, typer.Argument(help="The same after its input embedding was tuned.", metavar="AFTER")
+        str | None, typer.Argument(help="The same checkpoint after its input embedding was tuned.", metavar="AFTER")
     ] = None,
     ticket: Annotated[Path | None, typer.Option(help="ticket.json; its rows come from AFTER, all others stay.")] = None,
     corpus: Annotated[str | None, typer.Option(help="Test pairs: file, FLORES folder or saved data set.")] = None,
     source: Annotated[str, typer.Option(help="Language or column of the source sentences.")] = "en",
     target: Annotated[str, typer.Option(help="Language or column of the target sentences.")] = "ca",
-    source_column: Annotated[str | None, typer.Option(help="Its column, where it is called otherwise.")] = None,
-    target_column: Annotated[str | None, typer.Option(help="Its column, where it is called otherwise.")] = None,
+    source_column: Annotated[str | None, typer.Option(help="Column of --source, if named otherwise.")] = None,
+    target_column: Annotated[str | None, typer.Option(help="Column of --target, if named otherwise.")] = None,
     limit: Annotated[int | None, typer.Option(help="Use only the first N pairs.")] = None,
     split: Annotated[str | None, typer.Option(help="Split of FLORES or a data set.")] = None,
     prompt: Annotated[str | None, typer.Option(help="Prompt template with {source}; default: a plain one.")] = None,
     alphas: Annotated[str | None, typer.Option(help="Alphas beside the ticket, such as 0.01,0.05,0.5.")] = None,
     max_new_tokens: Annotated[int, typer.Option(help="Longest greedy output, in tokens.")] = 64,
-    batch_size: Annotated[int, typer.Option(help="Most sequences in one pass.")] = 32,
+    batch_size: Annotated[int, typer.Option(help="Maximum sequences in one pass.")] = 32,
     larger_tickets: Annotated[
         int,
         typer.Option(
             help="Also run every larger ticket where an input leaves at most N tokens behind, up to 2^N passes of a "
-            "sequence; 0: not at all.",
+            "sequence; 0: off.",
             metavar="N",
         ),
     ] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the certificate to this .json file too.")] = None,
     verify: Annotated[
-        Path | None, typer.Option(help="Compute this certificate again; exit status 1 when it does not hold.")
+        Path | None, typer.Option(help="Compute this certificate again; exit status 1 if it does not hold.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
     before_revision: Annotated[str | None, typer.Option(help="Revision of a hub id.")] = None,
     after_revision: Annotated[str | None, typer.Option(help="Revision of a hub id.")] = None,
 ) -> None:
-    """Certify a ticket on a text: where the model with its rows alone says what the tuned model says.
+    """Certify a ticket on a text: where the model with only its rows tuned predicts what the tuned model predicts.
 
-    The level "exact" follows from how the models compute; the KS bound rests on an assumption, which a transformer may
-    break. The result says which is which, and counts where it broke.
+    The level "exact" follows from how the models compute; the KS bound rests on an assumption, which may not hold for a
+    transformer. The result says which is which, and counts where it did not hold.
 
-    The certificate is kept in `certificates` below $KSLOTTERY_HOME. With --verify the files that it names are taken, or
-    those given here.
+    The certificate is kept in `certificates` below $KSLOTTERY_HOME. With --verify, the files that the
+    certificate names are used, unless others are given here.
     """
     from kslottery_core.corpora import CorpusSpec
     from kslottery_core.tickets import load_ticket
@@ -101,7 +101,7 @@ def certify(
         after_revision=after_revision,
         larger_ticket_limit=larger_tickets,
     )
-    # Before the work: a file that is written anew meanwhile would name another certificate.
+    # Before the work: a file that is rewritten meanwhile would name another certificate.
     kept = room.find_certificate_path(task, get_home() / "certificates")
     with TerminalProgress() as progress:
         found = room.certify(task, on_progress=progress)
@@ -114,7 +114,7 @@ def certify(
 
 
 def read_alphas(text: str) -> tuple[float, ...]:
-    """Alphas as typed, in ascending order, each once. Raises CertificationError for what is no number."""
+    """Alphas as typed, in ascending order, each once. Raises CertificationError for anything that is not a number."""
     try:
         return tuple(sorted({float(part) for part in text.split(",") if part.strip()}))
     except ValueError:
@@ -152,15 +152,15 @@ def _verify(
         raise typer.Exit(1)
     points = 1 + len(certification.grid)
     typer.echo(
-        f"{path}: this certificate holds: checkpoints and text are the same, and with its ticket all counts of "
-        f"{points:,} tickets, their levels and violations, and every sentence were found again."
+        f"{path}: this certificate holds: checkpoints and text are the same, and all counts of {points:,} tickets "
+        "(its own included), their levels and violations, and every sentence were reproduced."
     )
     if verification.rounding is not None:
         typer.echo(verification.rounding)
 
 
 def print_certification(found: "Certification") -> None:
-    """The certificate for a terminal: what was asked, two tables, violations, and what all of it rests on."""
+    """Print the certificate: what was asked, two tables, violations, and what it all rests on."""
     task, chosen = found.task, found.chosen
     typer.echo(f"before         {task.before}")
     typer.echo(f"after          {task.after}")
@@ -220,7 +220,7 @@ def _print_violations(found: "Certification") -> None:
     ]
     if not listed:
         return
-    typer.echo("\ncertified, and yet the partial model differs:")
+    typer.echo("\ncertified, yet the partial model differs:")
     for name, violation in listed[:SHOWN_VIOLATIONS]:
         typer.echo(f"{name}: {_describe_violation(found, violation)}")
     if len(listed) > SHOWN_VIOLATIONS:

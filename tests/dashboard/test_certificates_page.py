@@ -233,7 +233,7 @@ def test_another_alpha_of_the_grid_is_found_in_the_kept_certificate(open_page, c
     point = next(point for point in kept.grid if point.ticket_size != kept.chosen.ticket_size)
     refuse_to_certify()
     app = open_page(alpha=f"{point.significance_level:g}")
-    assert "certificate of another α" in read_texts(app)
+    assert "from the certificate of another α" in read_texts(app)
     agreed = point.predictions.agreed
     assert any(metric.delta.startswith(f"{agreed:,} of ") for metric in app.metric if "Agreement" in metric.label)
     assert has_button(app, "certify")  # for its sentences

@@ -59,12 +59,12 @@ def test_a_certificate_is_shown_with_what_it_assumes(certification, keep):
     keep(certification, "one.json")
     block = build()
     total = certification.chosen.predictions.total
-    assert f"Of {total:,} next-token predictions it says the same" in block.paragraphs[0]
+    assert f"Of {total:,} next-token predictions it agrees with the embedding-tuned model on" in block.paragraphs[0]
     words = " ".join(block.paragraphs)
     for level in certification.levels:
         assert format_formula(level.definition) in words
     assert "for a transformer it is an assumption" in words
-    assert block.pictures[0].caption.endswith("For a transformer the KS bound is an assumption, no proof.")
+    assert block.pictures[0].caption.endswith("For a transformer the KS bound is an assumption, not a proof.")
     assert "4 tokens at α = 0.05" in block.signature
     assert certification.before.embedding[:12] in block.signature
     assert certification.corpus_fingerprint[:12] in block.signature
@@ -106,7 +106,9 @@ def test_a_certificate_is_found_among_many_of_other_pairs(certification, keep):
 def test_a_certificate_of_another_ticket_says_so(certification, keep):
     keep(certification, "one.json")
     words = " ".join(build(alpha=AlphaChoice(0.5)).paragraphs)
-    assert "is of another ticket than the one in the rest of this report, which is chosen by “α = 0.5” and has" in words
+    assert (
+        "is for another ticket than the one in the rest of this report, which is chosen by “α = 0.5” and has" in words
+    )
 
 
 def test_of_several_certificates_that_of_the_present_ticket_is_shown(certification, keep):
@@ -126,7 +128,7 @@ def test_crosses_are_spoken_of_only_where_there_are_some(certification, keep):
     point = replace(certification.grid[0], predictions=replace(tally, levels=(*tally.levels[:-1], found)))
     keep(replace(certification, grid=(point, *certification.grid[1:])), "one.json")
     picture = build().pictures[0]
-    assert "Crosses are certified, and yet the partial model differs." in picture.caption
+    assert "Crosses mark certified next-token predictions for which the partial model differs." in picture.caption
     assert [trace.name for trace in picture.figure.data].count("Violations") == 1
 
 

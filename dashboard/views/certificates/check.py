@@ -1,4 +1,4 @@
-"""Does a certificate still hold? One is chosen or uploaded, and computed again in the background."""
+"""Does a certificate still hold? It is chosen or uploaded, and computed again in the background."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NAMED, _OPEN = "What the certificate names", "The open pair and the text above"
 
 
 def show_certificate_check(present: Path | None, choice: PairChoice | None, text: str) -> None:
-    """The choice of a certificate, what it is held against, and what came out. `present` is the one on the page."""
+    """The choice of a certificate, what it is compared with, and the outcome. `present` is the one on the page."""
     box = st.expander(
         "Check a certificate: does it still hold?",
         icon=":material/fact_check:",
@@ -46,7 +46,7 @@ def show_certificate_check(present: Path | None, choice: PairChoice | None, text
         work = find_work(name_check(certification, **replaced))
         is_live = work is not None and work.live
         st.button(
-            "Being checked…" if is_live else "Check it",
+            "Checking…" if is_live else "Check it",
             icon=":material/fact_check:",
             key="check_certificate",
             disabled=is_live,
@@ -55,7 +55,7 @@ def show_certificate_check(present: Path | None, choice: PairChoice | None, text
             kwargs=replaced,
         )
         if is_live:
-            st.caption("Where it stands, and the way to stop it, is shown further up, below the entries.")
+            st.caption("Its progress, and a way to stop it, are shown further up, below the entries.")
         elif work is None:
             st.caption(
                 "Both checkpoints, the text and every count are compared with what the certificate says; this takes as "
@@ -64,7 +64,7 @@ def show_certificate_check(present: Path | None, choice: PairChoice | None, text
         elif work.problem is not None:
             st.error(escape_markdown(work.problem))
         elif work.verification is None:
-            st.info("The check was stopped before its end; it says nothing about the certificate.")
+            st.info("The check was stopped early; it says nothing about the certificate.")
         elif work.verification.holds:
             st.success(
                 "**The certificate holds.** Both checkpoints, the text and every count are what it says.",
@@ -105,7 +105,7 @@ def _choose_certificate(present: Path | None) -> Certification | None:
 
 
 def _choose_inputs(certification: Certification, choice: PairChoice | None, text: str) -> dict[str, Any]:
-    """What the certificate is held against: arguments of `verify_certification`; none for what it names itself."""
+    """What the certificate is compared with: arguments of `verify_certification`; none for what it names itself."""
     task = certification.task
     ticket = format_noun(task.ticket.size, "token")
     st.markdown(
@@ -116,12 +116,12 @@ def _choose_inputs(certification: Certification, choice: PairChoice | None, text
         _warn_of_downloads(task.before, task.after, task.corpus.path)
         return {}
     against = st.segmented_control(
-        "Hold it against",
+        "Compare with",
         [_NAMED, _OPEN],
         default=_NAMED,
         key="certificate_against",
         required=True,
-        help="A file from another computer names paths that may not exist here: hold it against the open pair then. "
+        help="A file from another computer may name paths that do not exist here; then compare it with the open pair. "
         "Its ticket, languages and limits stay as they are.",
     )
     if against == _NAMED:
@@ -136,7 +136,7 @@ def _choose_inputs(certification: Certification, choice: PairChoice | None, text
     if text:
         replaced["corpus"] = replace(task.corpus, path=text)
     st.caption(
-        f"Against {escape_markdown(name_source(choice.before or ''))} and "
+        f"Compared with {escape_markdown(name_source(choice.before or ''))} and "
         f"{escape_markdown(name_source(choice.after or ''))}"
         + (f", {escape_markdown(name_source(text))}." if text else ".")
     )
@@ -147,4 +147,4 @@ def _warn_of_downloads(before: str, after: str, text: str) -> None:
     fetched = [*list_downloads(PairChoice(before, after)), *([text] if is_on_hub(text) else [])]
     if fetched:
         names = " and ".join(format_code(name) for name in fetched)
-        st.warning(f"Checking fetches {names} from the Hugging Face hub, where that is not here already.")
+        st.warning(f"Checking downloads {names} from the Hugging Face hub, unless it is on this computer already.")

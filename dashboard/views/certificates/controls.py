@@ -49,8 +49,8 @@ _STARTED = "kslottery.certification_started"
 
 @dataclass(frozen=True)
 class Entries:
-    """What the entries give: a task, or None with the sentence that says why. `missing`: nothing is wrong, something
-    has not been given yet. `path` is the text as it was entered."""
+    """A task, or None with the reason in one sentence. `missing`: nothing is wrong, but something has not been entered
+    yet. `path` is the text as it was entered."""
 
     task: CertificationTask | None = None
     problem: str | None = None
@@ -59,11 +59,11 @@ class Entries:
 
 
 class _MissingEntryError(CertificationError):
-    """Something was not given yet."""
+    """Something has not been entered yet."""
 
 
 def show_certificate_entries(comparison: Comparison) -> Entries:
-    """Show every entry and what is found there; a wrong one is one sentence, and stays as it was typed."""
+    """Show every entry and what it names; a wrong one gives one sentence, and stays as it was typed."""
     path = _get_entry(comparison, "path")
     try:
         ticket = _show_ticket(comparison)
@@ -143,7 +143,7 @@ def _read_listed(comparison: Comparison) -> Ticket:
     )
     typed, pair = state.get_choice().certificates.listed, comparison.pair
     if not typed:
-        raise _MissingEntryError("Type the tokens of the ticket first, as ids, ranges or tokens: 13, 29871, 5-9, the.")
+        raise _MissingEntryError("Enter the tokens of the ticket first, as ids, ranges or tokens: 13, 29871, 5-9, the.")
     return create_list_ticket(
         parse_token_list(typed, pair.vocabulary_size, pair.tokens), pair.vocabulary_size, pair.tokens
     )
@@ -206,7 +206,7 @@ def _show_text(comparison: Comparison) -> CorpusSpec:
         value=None,
         key="certificate_limit",
         placeholder="all",
-        help="The first so many pairs of the text; empty for all. The time grows with their number.",
+        help="Use only the first N pairs of the text; empty for all. The time grows with their number.",
         on_change=_take,
         args=("limit", "certificate_limit", 0),
     )
@@ -214,7 +214,7 @@ def _show_text(comparison: Comparison) -> CorpusSpec:
 
 
 def _find_text(comparison: Comparison) -> CorpusSpec:
-    """The text as it was entered, with a line on what was found there. Raises KSLotteryError."""
+    """The text as it was entered, with a line about what was found there. Raises KSLotteryError."""
     from kslottery_core.corpora import CorpusSpec
 
     path, source, target = (_get_entry(comparison, name) for name in ("path", "source", "target"))
@@ -231,7 +231,7 @@ def _find_text(comparison: Comparison) -> CorpusSpec:
             on_click=state.allow_download,
             args=(("text", path),),
         )
-        raise _MissingEntryError(f"The text {shorten(path)} lies on the hub; fetch it first.")
+        raise _MissingEntryError(f"The text {shorten(path)} is on the hub; fetch it first.")
     if not is_on_hub(path) and not text_exists(path):
         raise CorpusError(f"There is no file at {shorten(path, 200)}; check the path of the test text.")
     spec = CorpusSpec(path, source, target, view.limit or None)
@@ -246,7 +246,7 @@ def _find_text(comparison: Comparison) -> CorpusSpec:
 
 def _show_columns(columns: tuple[str, ...], found: dict[str, str | None]) -> dict[str, str]:
     st.markdown(
-        "The text has no column of these languages. Which of its columns holds which side?"
+        "The text has no columns named after these languages. Which column holds which side?"
         if columns
         else "The text has no columns at all."
     )
@@ -283,20 +283,21 @@ def _show_settings(spec: CorpusSpec | None) -> None:
             key="certificate_prompt",
             height=110,
             help="{source} stands for the sentence, {source_language} and {target_language} for the languages' names. "
-            "Empty for the usual one.",
+            "Empty for the default one.",
             on_change=_take_prompt,
             args=(usual,),
         )
         new_tokens, larger = st.columns(2)
         st.session_state["certificate_larger_limit"] = view.larger_limit
         larger.number_input(
-            "Try every larger ticket, tokens left behind at most",
+            "Try every larger ticket: maximum tokens left behind",
             min_value=0,
             max_value=MOST_LEFT_BEHIND,
             step=1,
             key="certificate_larger_limit",
-            help="A level without an assumption: where an input leaves at most so many tokens behind, every choice of "
-            "their rows is run, twice as many with each token more. 0 leaves it out; 6 takes a minute on the demo.",
+            help="A level without an assumption: where an input leaves at most this many tokens behind, every "
+            "combination of their rows is run; each further token doubles the work. 0 turns it off; 6 takes a minute "
+            "on the demo.",
             on_change=_take,
             args=("larger_limit", "certificate_larger_limit", 0),
         )
@@ -305,7 +306,7 @@ def _show_settings(spec: CorpusSpec | None) -> None:
             min_value=1,
             step=8,
             key="certificate_new_tokens",
-            help="The longest greedy output; one that has not ended by then is certified up to there.",
+            help="The longest greedy output; one that has not ended by then is certified up to that point.",
             on_change=_take,
             args=("new_tokens", "certificate_new_tokens", 64),
         )
@@ -336,24 +337,24 @@ def _build_task(comparison: Comparison, ticket: Ticket, spec: CorpusSpec) -> Cer
 def show_certify_button(
     task: CertificationTask | None, path: Path | None, problem: KSLotteryError | None, *, counted: bool = False
 ) -> None:
-    """The button that starts, and why the last try failed; nothing while this very work is under way. `counted`: the
-    counts of this ticket are known from the certificate of another one."""
+    """The button that starts the work, and why the last attempt failed; nothing while this work is in progress.
+    `counted`: the counts of this ticket are known from the certificate of another one."""
     work = None if path is None else find_work(str(path))
     if work is not None and work.live:
         return
     if work is not None and work.state == "failed":
         st.error(escape_markdown(work.problem or ""))
     elif work is not None and work.state == "stopped":
-        st.info("Certifying was stopped. Nothing is kept of it; start it again when you like.")
+        st.info("Certifying was stopped and nothing was saved; you can start it again.")
     elif counted:
         st.info(
-            "The counts below come from a certificate of another α, whose grid holds this very ticket. Press Certify "
-            "for its sentences and margins too: both models then run over the text."
+            "The counts below come from the certificate of another α, whose grid includes this ticket. Press Certify "
+            "to see its sentences and margins too: both models then run over the text."
         )
     elif path is not None:
         st.info(
             "Nothing is certified yet for this ticket and this text. Press Certify: both models then run over the "
-            "text, and what is certified, what holds and what does not appears here."
+            "text, and the results appear here."
         )
     if problem is not None:
         st.error(escape_markdown(str(problem)))
@@ -369,8 +370,8 @@ def show_certify_button(
         args=(task, path),
     )
     words.caption(
-        "It runs on this computer: seconds for the demo, far longer for a large model. It goes on when you leave this "
-        "page, and the result is kept."
+        "It runs on this computer: seconds for the demo, much longer for a large model. It continues if you leave this "
+        "page, and the result is saved."
     )
 
 
@@ -380,9 +381,9 @@ def _start(task: CertificationTask, path: Path) -> None:
 
 
 def watch_works() -> None:
-    """All work under way, with a way to stop it; looked at again every second while there is some.
+    """All work in progress, with a way to stop it; refreshed every second while there is any.
 
-    To be called at the top level of a page. When a piece of work ends, the whole page is drawn again.
+    Call it at the top level of a page. When a piece of work ends, the whole page is drawn again.
     """
     live = tuple(work.key for work in list_live_works())
     st.fragment(_watch, run_every=_POLL_SECONDS if live else None)(live)
@@ -402,11 +403,11 @@ def _show_work(work: CertificateWork, position: int) -> None:
         bar, button = st.columns([6, 1.2], vertical_alignment="center")
         event = work.event
         if work.state == "waiting":
-            bar.progress(0.0, text="Waiting for the work above to end…" if position else "Waiting…")
+            bar.progress(0.0, text="Waiting for the work above to finish…" if position else "Waiting…")
         elif event is None:
             bar.progress(0.0, text="Starting…")
         elif event.phase == "wait":
-            bar.progress(0.0, text=escape_markdown(f"It {event.message}…"))
+            bar.progress(0.0, text=escape_markdown(f"The work {event.message}…"))
         else:
             counted = event.phase in _COUNTED_PHASES and event.total
             share = min(1.0, event.step / event.total) if counted else 0.0

@@ -20,7 +20,7 @@ _LEVEL_SYMBOLS = ("circle", "square", "diamond", "triangle-up")
 _LOG_TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _ODDS_TICKS = (0.001, 0.01, 0.05, 0.1, 0.2, 0.5, 0.8, 0.9, 0.95, 0.99, 0.999)
 _BINS_PER_DECADE = 15
-_LEAST_SHOWN = 1e-3  # of the pictures of margins: a smaller one stands in the first bin
+_LEAST_SHOWN = 1e-3  # in the picture of margins: smaller ones are counted in the first bin
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class CurveLine:
 
 @dataclass(frozen=True)
 class MarkedViolation:
-    """Where on the curve of a level predictions were certified and the partial model differed all the same."""
+    """Where on the curve of a level predictions were certified although the partial model differed."""
 
     significance_level: float
     share: float
@@ -124,12 +124,12 @@ def summarise_certificates(certification: Certification, kind: str) -> Certifica
 
 
 def is_anything_certified(tally: Tally) -> bool:
-    """Whether any level certifies anything; the levels are no chain, each may certify what the others do not."""
+    """Whether any level certifies anything; the levels are not nested: each may certify what the others do not."""
     return any(level.certified for level in tally.levels)
 
 
 def find_least_certifying_level(certification: Certification, kind: str) -> float | None:
-    """The least alpha of the grid at which anything is certified at any level; None when there is none."""
+    """The smallest alpha of the grid at which anything is certified at any level; None when there is none."""
     found = [point for point in list_points(certification) if is_anything_certified(get_tally(point, kind))]
     return found[0].significance_level if found else None
 
@@ -174,7 +174,7 @@ def certificate_curve_figure(summary: CertificateCurve, *, log_axis: bool = True
         )
     if summary.chosen is not None:
         place = float(_place(np.array([summary.chosen]), log_axis)[0])
-        # Named in the legend: beside the line there is no place that the others do not cross.
+        # Named in the legend: beside the line, other lines would cross the text.
         figure.add_scatter(
             x=[place, place],
             y=[-0.03, 1.05],
@@ -237,7 +237,7 @@ def summarise_margins(margins: np.ndarray, bounds: np.ndarray) -> MarginHistogra
     shown_margins, shown_bounds = defined[defined > 0], bounds[bounds > 0]
     both = np.maximum(np.concatenate([shown_margins, shown_bounds, [1.0]]), _LEAST_SHOWN)
     first, last = (_BINS_PER_DECADE * np.log10(end) for end in (both.min(), both.max()))
-    # Powers of one ratio, so that 1 is an edge; a margin of exactly 1 stands below it, where margins are.
+    # Powers of one ratio, so that 1 is an edge; a margin of exactly 1 is counted below it, where margins are.
     edges = 10.0 ** (np.arange(np.floor(first), max(np.floor(last), 0) + 2) / _BINS_PER_DECADE)
     shown_margins = np.minimum(shown_margins, np.nextafter(1.0, 0.0))
     counted = [np.histogram(np.maximum(values, edges[0]), bins=edges)[0] for values in (shown_margins, shown_bounds)]
@@ -255,7 +255,7 @@ def summarise_margins(margins: np.ndarray, bounds: np.ndarray) -> MarginHistogra
 
 
 def margin_figure(summary: MarginHistogram) -> go.Figure:
-    """Two outlines over one log axis: margins, which never exceed 1, and the bounds that they would have to exceed."""
+    """Two outlines over one log axis: margins, which never exceed 1, and the bounds that they have to exceed."""
     figure = go.Figure()
     x = np.repeat(summary.edges, 2)
     for name, amounts, colour, pattern in (

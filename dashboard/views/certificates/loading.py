@@ -1,8 +1,8 @@
-"""Certificates: what is kept of earlier ones, and the work that makes or checks one while the page goes on.
+"""Certificates: those kept from earlier, and the work that makes or checks one while the page stays usable.
 
 A certificate is kept in `certificates` in KS-Lottery's home folder, under a digest of all that decides it. The models
 run in a thread of their own, one piece of work after the other, so that no page waits for them; whoever opens the page
-meanwhile sees the same work. It ends with the server.
+meanwhile sees the same work, which ends with the server.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class CertificateWork:
 
 @dataclass(frozen=True)
 class KeptCertificate:
-    """A certificate file of earlier; `changed` is the moment of its last change (unix seconds).
+    """A certificate file from earlier; `changed` is the moment of its last change (unix seconds).
 
     `before` and `after` are the fingerprints of the embeddings that were compared, `ticket` is the chosen one; None
     where the file does not say.
@@ -111,7 +111,7 @@ def _sign_inputs(task: CertificationTask) -> tuple[str, ...]:
 
 
 def _sign_generation(source: str, revision: str | None) -> str:
-    """What tells one state of a model's generation settings from another: their end tokens decide the outputs."""
+    """The state of a model's generation settings, whose end tokens decide the outputs."""
     from kslottery_core.checkpoints import find_generation_config
 
     path = find_generation_config(source, revision)
@@ -170,7 +170,7 @@ def _read(digest: str, name: str, _content: bytes) -> Certification:
 
 
 def forget_certificate(path: Path) -> None:
-    """Remove a kept certificate, so that it can be made anew. Raises KSLotteryError."""
+    """Remove a kept certificate, so that it can be made again. Raises KSLotteryError."""
     try:
         path.unlink(missing_ok=True)
     except OSError as problem:
@@ -226,12 +226,12 @@ def find_work(key: str) -> CertificateWork | None:
 
 
 def list_live_works() -> tuple[CertificateWork, ...]:
-    """All that is under way or waits, oldest first."""
+    """All work that is running or waiting, oldest first."""
     return tuple(work for work in list(_load_works()[0].values()) if work.live)
 
 
 def start_certifying(task: CertificationTask, path: Path) -> CertificateWork:
-    """Certify in the background and keep the result at `path`; work of the same path that is under way is taken."""
+    """Certify in the background and keep the result at `path`; unfinished work of the same path is returned instead."""
 
     def act(work: CertificateWork, on_progress: OnProgress, should_stop: ShouldStop) -> bool:
         from kslottery_core.certification import certify, save_certification
@@ -247,7 +247,7 @@ def start_certifying(task: CertificationTask, path: Path) -> CertificateWork:
 
 
 def name_check(certification: Certification, **replaced: Any) -> str:
-    """The key of a check: the certificate, and what it is held against instead of what it names."""
+    """The key of a check: the certificate, and what it is compared with instead of what it names."""
     content = json.dumps([certification.to_json(), sorted((name, str(value)) for name, value in replaced.items())])
     return "check " + hashlib.sha256(content.encode()).hexdigest()[:32]
 
@@ -289,9 +289,9 @@ def _run(
     act: Callable[[CertificateWork, OnProgress, ShouldStop], bool],
     turn: threading.Lock,
 ) -> None:
-    """Wait for one's turn, since two models at once may not fit into memory; then act, and say how it ended."""
+    """Wait for the turn, since two models at once may not fit into memory; then act, and record how it ended."""
 
-    def take_note(event: ProgressEvent) -> None:
+    def note_event(event: ProgressEvent) -> None:
         work.event = event
 
     while not turn.acquire(timeout=_PATIENCE_SECONDS):
@@ -301,10 +301,10 @@ def _run(
     state = "failed"
     try:
         work.state = "running"
-        state = "done" if act(work, take_note, work.stop.is_set) else "stopped"
+        state = "done" if act(work, note_event, work.stop.is_set) else "stopped"
     except KSLotteryError as problem:
         work.problem = str(problem)
-    except Exception as problem:  # a thread's traceback would reach nobody who looks at the page
+    except Exception as problem:  # a thread's traceback would not reach anybody who looks at the page
         logging.getLogger(__name__).exception(work.title)
         work.problem = (
             f"{work.title} ended unexpectedly ({type(problem).__name__}: {problem}); the server's log has more."

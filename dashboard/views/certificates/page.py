@@ -1,4 +1,4 @@
-"""What is certified: for which predictions the ticket's rows alone are sure to do what all tuned rows do."""
+"""What is certified: for which predictions the ticket's rows alone are certain to give what all tuned rows give."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def render() -> None:
     """Show the entries and the button; with a certificate of these entries kept, all that it says."""
     st.title("What is certified?")
     st.markdown(
-        "Keep the tuned rows of the ticket's tokens alone, and all other rows as they were: for which predictions is "
-        "this partial model certain to say what the fully embedding-tuned model says? A certificate counts them on a "
-        "text, says under which assumption, and holds it against what both models really do."
+        "Keep only the tuned rows of the ticket's tokens and leave all other rows as they were: for which predictions "
+        "is this partial model certain to agree with the fully embedding-tuned model? A certificate counts them on a "
+        "text, states its assumption, and compares the result with what both models actually predict."
     )
     choice, entries, path = _show_entries()
     watch_works()
@@ -149,7 +149,7 @@ def _show_meaning(certification: Certification) -> None:
     ]
     lines.append(
         "- **Measured.** Both models were run on the text and compared. A *violation* is a prediction that is "
-        "certified and for which the partial model says something else all the same."
+        "certified although the partial model predicts something else."
     )
     st.markdown("\n".join(lines))
     assumptions = [level.assumption for level in certification.levels if level.assumption]
@@ -166,13 +166,13 @@ def _choose_kind() -> str:
         key="certificate_kind",
         required=True,
         on_change=lambda: state.change("certificates", kind=st.session_state["certificate_kind"]),
-        help="Every next token of the reference translations, its end included, given all before it; or whole outputs, "
-        "certified when every step of the embedding-tuned model's own output is.",
+        help="Every next token of the reference translations, the end token included, given all tokens before it; or "
+        "whole outputs, which are certified if every step of the embedding-tuned model's own output is.",
     )
 
 
 def _show_numbers(certification: Certification, kind: str) -> None:
-    """The counts at the chosen ticket; violations are never left out."""
+    """The counts for the chosen ticket, always with its violations."""
     tally = get_tally(certification.chosen, kind)
     counts = [(level, tally.get_level(level.name)) for level in certification.levels]
     of_all = f"of {format_noun(tally.total, _KIND_NOUNS[kind])}"
@@ -192,13 +192,13 @@ def _show_numbers(certification: Certification, kind: str) -> None:
                 "Agreement, measured",
                 format_share(tally.agreed, tally.total),
                 f"{tally.agreed:,} {of_all}",
-                "For how many the partial model does the same as the embedding-tuned one, certified or not.",
+                "How often the partial model predicts the same as the embedding-tuned one, certified or not.",
             ),
             ShownNumber(
                 "Violations",
                 format_count(violations),
                 f"of {counts[-1][1].certified:,} certified by the {counts[-1][0].title}",
-                "Certified, and the partial model differs all the same.",
+                "Certified, yet the partial model differs.",
             ),
         ]
     )
@@ -217,19 +217,19 @@ def _show_numbers(certification: Certification, kind: str) -> None:
                 "Accuracy, tuned model",
                 format_share(tally.reference_correct, tally.total),
                 f"{tally.reference_correct:,} {of_all}",
-                "How often the embedding-tuned model says exactly what the reference translation says.",
+                "How often the embedding-tuned model predicts exactly the reference translation.",
             ),
             ShownNumber(
                 "Accuracy, partial model",
                 format_share(tally.partial_correct, tally.total),
                 f"{tally.partial_correct:,} {of_all}",
-                "The same of the model that keeps only the ticket's tuned rows.",
+                "The same for the model that keeps only the ticket's tuned rows.",
             ),
         ]
     )
     _warn_of_violations(certification, kind)
     _explain_none(certification, kind)
-    _tell_larger_tickets(certification, kind)
+    _describe_larger_tickets(certification, kind)
     exact = certification.chosen.largest_exact_difference
     if exact is not None:
         st.caption(
@@ -238,8 +238,8 @@ def _show_numbers(certification: Certification, kind: str) -> None:
         )
 
 
-def _tell_larger_tickets(certification: Certification, kind: str) -> None:
-    """How far every larger ticket was tried; nothing where it was not asked for."""
+def _describe_larger_tickets(certification: Certification, kind: str) -> None:
+    """For how many predictions every larger ticket was tried; nothing where that was not requested."""
     tried = certification.chosen.larger_tickets
     if tried is None:
         return
@@ -252,7 +252,7 @@ def _tell_larger_tickets(certification: Certification, kind: str) -> None:
     st.caption(
         f"Every larger ticket: {format_noun(not_tried, noun, plural)} not tried, since more than "
         f"{format_noun(certification.task.larger_ticket_limit, 'token')} are left behind there; {lost:,} lost, because "
-        "some ticket that contains this one changes the prediction or comes within rounding of it."
+        "some ticket that contains this one changes the prediction, or leaves it a margin within rounding error."
     )
 
 
@@ -280,7 +280,7 @@ def _warn_of_violations(certification: Certification, kind: str) -> None:
         told = (
             ", ".join(levels) if len(levels) <= _MOST_NAMED else f"{len(levels)} of them, {levels[0]} to {levels[-1]}"
         )
-        st.warning(f"Violations at other α of the grid too: {told}. The picture marks them.")
+        st.warning(f"There are violations at other α of the grid too: {told}. They are marked in the picture.")
 
 
 def _explain_none(certification: Certification, kind: str) -> None:
@@ -297,15 +297,15 @@ def _explain_none(certification: Certification, kind: str) -> None:
         least += "; no margin is above 1." if least_bound >= 1 else "."
     st.info(
         f"**Nothing is certified with this ticket.** {format_noun(chosen.left_behind, 'changed token')} of the text "
-        f"{'is' if chosen.left_behind == 1 else 'are'} left behind.{least} That is no proof of a difference: see the "
-        "measured agreement."
+        f"{'is' if chosen.left_behind == 1 else 'are'} left behind.{least} This does not prove a difference: see "
+        "the measured agreement."
     )
     if state.get_choice().certificates.rows == "alpha":
         offer_level(find_least_certifying_level(certification, kind), "certificate_level", top_k=None)
 
 
 def _show_curve(certification: Certification, kind: str) -> None:
-    """Everything against alpha, and the same in a table."""
+    """All shares against alpha, and the same numbers in a table."""
     title, axis = st.columns([4, 1.6], vertical_alignment="bottom")
     title.subheader("What is certified, and what holds, against α")
     st.session_state["certificate_log_axis"] = state.get_choice().certificates.log_axis
@@ -313,8 +313,8 @@ def _show_curve(certification: Certification, kind: str) -> None:
         "Log axis of α",
         key="certificate_log_axis",
         on_change=lambda: state.change("certificates", log_axis=st.session_state["certificate_log_axis"]),
-        help="As on the Alpha page. Otherwise the axis is one of log odds: α near 1, where most is certified, has room "
-        "on it too.",
+        help="As on the Alpha page. Otherwise a log-odds axis, which also gives room to α near 1, where most is "
+        "certified.",
     )
     curve = summarise_certificates(certification, kind)
     show_picture(
@@ -323,9 +323,9 @@ def _show_curve(certification: Certification, kind: str) -> None:
         alt="Certified shares, agreement and accuracies against alpha",
     )
     st.caption(
-        "Each α of the grid gives a ticket (no correction, exact p-value); equal tickets were computed once: "
+        "Each α of the grid gives a ticket (no correction, exact p-value); identical tickets were computed once: "
         f"{format_noun(certification.distinct_tickets, 'different ticket')}."
-        + ("" if is_on_curve(certification) else " The chosen ticket is none of them, so no α is marked.")
+        + ("" if is_on_curve(certification) else " The chosen ticket is not one of them, so no α is marked.")
     )
     table = build_curve_table(certification)
     with st.expander("The picture in numbers"):
@@ -342,23 +342,23 @@ def _show_curve(certification: Certification, kind: str) -> None:
 
 
 def _show_margins(certification: Certification) -> None:
-    """How large margins are, and how large the bounds that they would have to exceed."""
-    st.subheader("Margins beside bounds")
+    """How large the margins are, and the bounds that they have to exceed."""
+    st.subheader("Margins and bounds")
     text = state.get_choice().certificates.text
     summary = summarise_margins(*certification.collect_margins(text))
     show_picture(
         margin_figure(summary),
         key="certificate_margins",
-        alt="Distribution of margins beside that of the bounds",
+        alt="Distributions of margins and of bounds",
     )
     total = format_noun(summary.total, "prediction")
-    parts = [f"{CERTIFIED_TEXTS[text]}s, {total}: {summary.certain:,} margins are above their own bound"]
+    parts = [f"{CERTIFIED_TEXTS[text]}s, {total}: {summary.certain:,} margins exceed their own bound"]
     if summary.without_bound:
-        parts.append(f"{summary.without_bound:,} have nothing left behind, so their bound is 0 and not in the picture")
+        parts.append(f"{summary.without_bound:,} have nothing left behind, so their bound is 0 and not shown")
     if summary.tied:
-        parts.append(f"{summary.tied:,} have a margin of 0 or below and are not in the picture")
+        parts.append(f"{summary.tied:,} have a margin of 0 or below and are not shown")
     if summary.undefined:
-        parts.append(f"{summary.undefined:,} have no margin, since the model's logits are no numbers")
+        parts.append(f"{summary.undefined:,} have no margin, because the model's logits are not numbers")
     st.caption("; ".join(parts) + ".")
 
 
@@ -369,7 +369,7 @@ def _show_violations(certification: Certification, sources: Sequence[str]) -> No
     total = chosen.predictions.get_level(last).violations + chosen.output_step_violations.get(last, 0)
     if not total:
         st.success(
-            "None with this ticket: wherever a prediction was certified, the partial model said the same."
+            "None with this ticket: wherever a prediction was certified, the partial model predicted the same."
             if is_anything_certified(chosen.predictions) or is_anything_certified(chosen.outputs)
             else "None with this ticket, since nothing was certified.",
             icon=":material/check:",
@@ -385,7 +385,7 @@ def _show_violations(certification: Certification, sources: Sequence[str]) -> No
         alt="Certified predictions for which the partial model differs",
     )
     if len(table) < total:
-        st.caption(f"The first {len(table):,} of {total:,} are listed; all of them are counted.")
+        st.caption(f"Only the first {len(table):,} of {total:,} are listed; all are counted.")
     st.download_button(
         "Violations as CSV",
         data=build_csv(table),
@@ -399,7 +399,7 @@ def _show_violations(certification: Certification, sources: Sequence[str]) -> No
 
 
 def _show_lost(certification: Certification, sources: Sequence[str]) -> None:
-    """Predictions that some larger ticket does not keep: what the ticket's own measured agreement cannot show."""
+    """Predictions that some larger ticket changes, which the ticket's own measured agreement cannot show."""
     tried = certification.chosen.larger_tickets
     if tried is None or not tried.listed:
         return
@@ -414,7 +414,7 @@ def _show_lost(certification: Certification, sources: Sequence[str]) -> None:
     )
     total = tried.lost + tried.output_steps_lost
     if len(tried.listed) < total:
-        st.caption(f"The first {len(tried.listed):,} of {total:,} are listed; all of them are counted.")
+        st.caption(f"Only the first {len(tried.listed):,} of {total:,} are listed; all are counted.")
 
 
 def _show_file(certification: Certification, path: Path) -> None:
@@ -422,8 +422,8 @@ def _show_file(certification: Certification, path: Path) -> None:
     st.markdown(
         f"{format_noun(len(certification.sentences), 'sentence')}, {escape_markdown(certification.decoding)}; made in "
         f"{format_seconds(certification.seconds)} on {escape_markdown(certification.device)}, "
-        f"{format_moment(path.stat().st_mtime)}. It holds fingerprints of both checkpoints, of text and "
-        "prompt, the ticket, levels, assumption, counts and versions."
+        f"{format_moment(path.stat().st_mtime)}. It contains fingerprints of both checkpoints, the "
+        "text and the prompt, and the ticket, levels, assumption, counts and versions."
     )
     st.download_button(
         "Download the certificate",

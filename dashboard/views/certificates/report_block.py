@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kslottery_core.certification import Certification
 
 CERTIFICATE_TITLE = "What is certified"
-_NO_PROOF = " For a transformer the KS bound is an assumption, no proof."
+_NO_PROOF = " For a transformer the KS bound is an assumption, not a proof."
 
 
 def build_certificate_block(context: ReportContext) -> Block:
@@ -38,7 +38,9 @@ def build_certificate_block(context: ReportContext) -> Block:
     except KSLotteryError as problem:
         return Block(CERTIFICATE_TITLE, problem=str(problem))
     if certification is None:
-        return Block(CERTIFICATE_TITLE, problem="The certificate is gone; make it anew on the Certificates page.")
+        return Block(
+            CERTIFICATE_TITLE, problem="The certificate no longer exists; certify again on the Certificates page."
+        )
     if context.comparison is not None and _get_pair(context.comparison) != (
         certification.before.embedding,
         certification.after.embedding,
@@ -48,9 +50,9 @@ def build_certificate_block(context: ReportContext) -> Block:
     curve, noun = summarise_certificates(certification, kind), CERTIFIED_KINDS[kind].lower()
     caption = f"Shares of all {noun} at every α."
     if curve.violations:
-        caption += " Crosses are certified, and yet the partial model differs."
+        caption += f" Crosses mark certified {noun} for which the partial model differs."
     if not is_on_curve(certification):
-        caption += " The chosen ticket is none of these, so no α is marked."
+        caption += " The chosen ticket is not one of these, so no α is marked."
     if any(level.assumption for level in certification.levels):
         caption += _NO_PROOF
     picture = Picture(
@@ -71,14 +73,14 @@ def build_certificate_block(context: ReportContext) -> Block:
 
 
 def _choose(context: ReportContext) -> tuple[KeptCertificate | None, int]:
-    """The certificate to show, and how many there are of other pairs."""
+    """The certificate to show, and how many there are for other pairs."""
     kept = list_kept_certificates(most=None)
     if context.comparison is None:
         return (kept[0] if kept else None), 0
     pair = _get_pair(context.comparison)
     ours = [found for found in kept if found.before is not None and (found.before, found.after) == pair]
     same = [found for found in ours if _is_of_present_ticket(context, found)]
-    # Whose a damaged file is cannot be told before it is read; where it is all there is, what is wrong with it is told.
+    # Which pair a damaged file belongs to is unknown; where there is no other certificate, its problem is reported.
     damaged = [found for found in kept if found.before is None]
     return next(iter([*same, *ours, *damaged]), None), len(kept) - len(ours) - len(damaged)
 
@@ -113,15 +115,15 @@ def _describe(context: ReportContext, kept: KeptCertificate, certification: Cert
     ]
     paragraphs = [
         f"{kept.title}: the partial model has the tuned rows of these tokens and all other rows as they were. Of "
-        f"{tally.total:,} {noun} it says the same as the embedding-tuned model for {tally.agreed:,} "
+        f"{tally.total:,} {noun} it agrees with the embedding-tuned model on {tally.agreed:,} "
         f"({format_share(tally.agreed, tally.total)}, measured). Certified: {'; '.join(levels)}."
     ]
     if context.selection is not None and not _is_of_present_ticket(context, kept):
         paragraphs.append(
-            f"This certificate is of another ticket than the one in the rest of this report, which is chosen by "
+            f"This certificate is for another ticket than the one in the rest of this report, which is chosen by "
             f"“{describe_rule(context.choice.alpha)}” and has {format_noun(context.selection.ticket.size, 'token')}."
         )
     meanings = [f"Certified, {level.title}: {format_formula(level.definition)}" for level in certification.levels]
     assumptions = [level.assumption for level in certification.levels if level.assumption]
-    violation = "A violation is certified, and the partial model says something else all the same."
+    violation = "A violation is certified although the partial model predicts something else."
     return [*paragraphs, " ".join([*meanings, violation]), " ".join([*assumptions, certification.statement])]

@@ -28,7 +28,7 @@ class ShownToken:
 
 @dataclass(frozen=True)
 class ShownPrediction:
-    """A predicted token of the text with what both models say there.
+    """A predicted token of the text, with what both models predict there.
 
     `predicted` and `partial` are their top tokens' labels; `margin` is the first minus the second probability, None
     where the logits are no numbers; `bound` is 2 * sum of D over `left_behind` tokens; `level` is the title of the
@@ -65,8 +65,8 @@ class SentenceStory:
 
 @dataclass(frozen=True)
 class SentenceNumbers:
-    """One sentence in a list: `number` counts from 1, `spare` is the least margin minus its bound, None where no margin
-    is a number."""
+    """One sentence in a list: `number` counts from 1, `spare` is the smallest margin minus its bound, None where no
+    margin is a number."""
 
     number: int
     text: str
@@ -77,11 +77,11 @@ class SentenceNumbers:
 
 
 def summarise_sentences(certification: Certification, text: str) -> list[SentenceNumbers]:
-    """Every sentence with the numbers by which one is chosen, in the order of the text."""
+    """Every sentence with the numbers by which a sentence is chosen, in the order of the text."""
     found = []
     for number, sentence in enumerate(certification.sentences, start=1):
         sequence = sentence.get_sequence(text)
-        # The levels are no chain: each may certify what the others do not.
+        # The levels are not nested: each may certify what the others do not.
         certified = np.any([_find_certified(sequence, level.name) for level in certification.levels], axis=0)
         spare = (sequence.margins - 2 * np.array(sequence.counts, dtype=float) / certification.width).tolist()
         defined = [value for value in spare if value == value]
@@ -137,7 +137,7 @@ def summarise_sentence(certification: Certification, number: int, text: str) -> 
 
 
 def sentence_figure(story: SentenceStory) -> str:
-    """HTML with its own style, for light and dark grounds; every text in it is escaped."""
+    """HTML with its own style, for light and dark backgrounds; every text in it is escaped."""
     prompt = "".join(_draw_token(token) + ("<br>" if token.label.endswith("↵") else "") for token in story.prompt)
     cells = "".join(_draw_prediction(prediction) for prediction in story.predictions)
     text = f'<p class="ksc-prompt">{prompt}</p><div class="ksc-cells">{cells}</div>'
@@ -224,5 +224,5 @@ _LEGEND = (
     '<span><span class="ksc-key"><i class="ksc-margin" style="width:60%"></i></span> margin, 0 to 1</span>'
     '<span><span class="ksc-key"><i class="ksc-bound" style="left:70%"></i></span> bound (▸ beyond 1)</span>'
     "<span>numbers: margin | bound</span>"
-    "<span>tuned, partial: what that model says instead of the token above</span></div>"
+    "<span>tuned, partial: what that model predicts instead of the token above</span></div>"
 )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _VIOLATIONS, _MARGIN, _CERTIFIED, _TEXT = (
     "Violations first",
-    "Least margin to spare first",
+    "Smallest spare margin first",
     "Most certified first",
     "As in the text",
 )
@@ -40,14 +40,14 @@ def show_sentences(certification: Certification) -> None:
         key="certificate_text",
         required=True,
         on_change=lambda: state.change("certificates", text=st.session_state["certificate_text"]),
-        help="The reference translation, predicted token by token, or what the embedding-tuned model itself writes.",
+        help="The reference translation, predicted token by token, or what the embedding-tuned model itself generates.",
     )
     search, order = st.columns([3, 2], vertical_alignment="bottom")
     wanted = search.text_input("Search in the sentences", key="certificate_search", type="search")
     chosen_order = order.selectbox("Order", _ORDERS, key="certificate_order")
     found = order_sentences(find_sentences(certification, text, wanted), chosen_order)
     if not found:
-        st.info(f"No sentence holds {format_code(shorten(wanted))}; search for something else.")
+        st.info(f"No sentence contains {format_code(shorten(wanted))}; search for something else.")
         return
     number = _choose(found, len(certification.sentences))
     sentence = certification.sentences[number - 1]
@@ -71,7 +71,7 @@ def show_sentences(certification: Certification) -> None:
 
 
 def find_sentences(certification: Certification, text: str, wanted: str) -> list[SentenceNumbers]:
-    """The sentences whose source, reference or output holds what is wanted."""
+    """The sentences whose source, reference or output contains what is wanted."""
     needle = wanted.strip().casefold()
     return [
         numbers
@@ -81,7 +81,7 @@ def find_sentences(certification: Certification, text: str, wanted: str) -> list
 
 
 def order_sentences(sentences: Sequence[SentenceNumbers], order: str) -> list[SentenceNumbers]:
-    """Sentences in one of the orders; equal ones as in the text."""
+    """Sentences in one of the orders; ties as in the text."""
 
     def get_spare(numbers: SentenceNumbers) -> float:
         return float("inf") if numbers.spare is None else numbers.spare
@@ -112,7 +112,7 @@ def _choose(found: Sequence[SentenceNumbers], total: int) -> int:
 
 def _name_sentence(numbers: SentenceNumbers) -> str:
     violations = f", {format_noun(numbers.violations, 'violation')}" if numbers.violations else ""
-    spare = "" if numbers.spare is None else f", least to spare {format_number(numbers.spare, 2)}"
+    spare = "" if numbers.spare is None else f", smallest spare margin {format_number(numbers.spare, 2)}"
     return (
         f"{numbers.number}: {numbers.certified} of {numbers.predictions} certified{violations}{spare}. "
         f"{shorten(' '.join(numbers.text.split()), 70)}"

@@ -1,4 +1,4 @@
-"""Certificates as tables, for the page, its CSV files and the report: one row an alpha, or one a prediction."""
+"""Certificates as tables, for the page, its CSV files and the report: one row per alpha, or per prediction."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COLUMN_HELP = {
 
 
 def build_curve_table(certification: Certification) -> pd.DataFrame:
-    """One row an alpha, counts of predictions and of whole outputs."""
+    """One row per alpha, with counts of predictions and of whole outputs."""
     rows = []
     for point in list_points(certification):
         row: dict[str, object] = {
@@ -52,7 +52,7 @@ def build_curve_table(certification: Certification) -> pd.DataFrame:
 
 
 def build_tally_table(certification: Certification, kind: str) -> pd.DataFrame:
-    """One row an alpha, counts of "predictions" or of "outputs" alone, in columns that fit a sheet of paper."""
+    """One row per alpha, with counts of "predictions" or of "outputs" only, in columns that fit a sheet of paper."""
     rows = []
     for point in list_points(certification):
         tally = get_tally(point, kind)
@@ -78,14 +78,14 @@ def build_tally_table(certification: Certification, kind: str) -> pd.DataFrame:
 
 
 def build_prediction_table(story: SentenceStory) -> pd.DataFrame:
-    """One row a predicted position, with everything that the drawing shows."""
+    """One row per predicted position, with everything that the drawing shows."""
     return pd.DataFrame(
         [
             {
                 "Position": shown.position,
                 "Token": shown.token.label,
-                "Tuned model says": shown.predicted,
-                "Partial model says": shown.partial,
+                "Tuned model predicts": shown.predicted,
+                "Partial model predicts": shown.partial,
                 FIRST: shown.first_probability,
                 SECOND: shown.second_probability,
                 MARGIN: shown.margin,
@@ -100,7 +100,7 @@ def build_prediction_table(story: SentenceStory) -> pd.DataFrame:
 
 
 def build_violation_table(certification: Certification, sources: Sequence[str]) -> pd.DataFrame:
-    """One row a listed violation; sentences count from 1, positions from 0 as in the sentence view."""
+    """One row per listed violation; sentences count from 1, positions from 0 as in the sentence view."""
     titles = {level.name: level.title for level in certification.levels}
     listed, width = certification.chosen.violations, certification.width
     return pd.DataFrame([_list_violation(one, sources[one.sentence], titles, width) for one in listed])
@@ -129,7 +129,7 @@ def _list_violation(one: Violation, source: str, titles: dict[str, str], width: 
 
 
 def build_lost_table(certification: Certification, sources: Sequence[str]) -> pd.DataFrame:
-    """One row a listed prediction that some larger ticket changes, counted as violations are."""
+    """One row per listed prediction that some larger ticket changes, numbered as violations are."""
     tried = certification.chosen.larger_tickets
     return pd.DataFrame([_list_lost(one, sources[one.sentence]) for one in (() if tried is None else tried.listed)])
 
