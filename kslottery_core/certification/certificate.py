@@ -1,4 +1,4 @@
-"""The record of one certification, and its JSON file: what was asked, what was found, and what it rests on."""
+"""The record of one certification and its JSON file: what was asked, what was found, and what it rests on."""
 
 import contextlib
 import hashlib
@@ -28,7 +28,7 @@ ROLES = (TICKET, LEFT_BEHIND, UNCHANGED)
 
 @dataclass(frozen=True)
 class TokenProbability:
-    """A token and the probability that a model gives it; None where that is no number."""
+    """A token and the probability that a model gives it; None where that is not a number."""
 
     token_id: int
     label: str
@@ -46,7 +46,7 @@ class LeftBehindToken:
 
 @dataclass(frozen=True)
 class Violation:
-    """A prediction that a level certifies and for which the partial model differs all the same.
+    """A prediction that a level certifies although the partial model differs.
 
     `sentence` and `position` count from 0; `position` is that of the predicted token in the sequence's tokens.
     `text` says which sequence: "reference" or "output". `levels` are those that certified it.
@@ -66,12 +66,12 @@ class Violation:
 
 @dataclass(frozen=True)
 class LostPrediction:
-    """A prediction whose larger tickets were all run, and that one of them does not keep.
+    """A prediction whose larger tickets were all run and that at least one of them changes.
 
     `text`, `sentence` and `position` are those of a `Violation`. `predicted` is the embedding-tuned model's token.
-    `margin` is its logit minus the largest other one, `least_margin` the least value of that over all these models, in
-    logits; None where it is no number. `kept_before` are the tokens whose rows stay as they were in the model that
-    takes the least margin. One that stays just above 0 is lost to the allowance for rounding.
+    `margin` is its logit minus the largest other logit, `least_margin` the smallest value of that over all these
+    models; None where it is not a number. `kept_before` are the tokens whose rows stay as they were in the model with
+    the least margin. A least margin just above 0 counts as lost because of the allowance for rounding.
     """
 
     text: str
@@ -86,12 +86,12 @@ class LostPrediction:
 
 @dataclass(frozen=True)
 class LargerTickets:
-    """How far every larger ticket was tried with one ticket, over predictions of reference translations, and over
-    steps of outputs.
+    """How many predictions of reference translations, and steps of outputs, every larger ticket of one ticket was tried
+    on.
 
-    `not_tried`: more tokens are left behind than the limit. `lost`: all larger tickets were run, and one of them does
-    not keep the prediction. Every prediction that is defined is certified, lost or not tried. `listed` are lost ones
-    of both texts, up to a fixed number; the counts are complete.
+    `not_tried`: more tokens are left behind than the limit. `lost`: all larger tickets were run, and at least
+    one changes the prediction. Every defined prediction is certified, lost or not tried. `listed` are lost ones of both
+    texts, up to a fixed number; the counts are complete.
     """
 
     not_tried: int
@@ -103,8 +103,8 @@ class LargerTickets:
 
 @dataclass(frozen=True)
 class LevelCounts:
-    """Of one level: how many are certified, how many of these equal the reference text (`correct`), and for how many
-    the partial model differs all the same (`violations`)."""
+    """For one level: how many are certified, how many of these equal the reference text (`correct`), and for how many
+    the partial model differs nevertheless (`violations`)."""
 
     level: str
     certified: int
@@ -114,12 +114,11 @@ class LevelCounts:
 
 @dataclass(frozen=True)
 class Tally:
-    """Counts over predictions, or over whole outputs; every share is one of them over `total`.
+    """Counts of predictions, or of whole outputs; every share is a count divided by `total`.
 
-    `agreed`: the partial model does the same as the embedding-tuned one. `reference_correct` and `partial_correct`:
-    what the embedding-tuned and what the partial model says is the reference translation's, token for token and with
-    its end. `undefined`: the embedding-tuned model's logits hold no numbers; such a one is certified at no level and
-    never agrees.
+    `agreed`: both models predict the same. `reference_correct`, `partial_correct`: the embedding-tuned model, or the
+    partial one, predicts the reference translation, token for token and with its end. `undefined`: the embedding-tuned
+    model's logits are not numbers; these are certified at no level and never agree.
     """
 
     total: int
@@ -130,7 +129,7 @@ class Tally:
     levels: tuple[LevelCounts, ...]
 
     def get_level(self, name: str) -> LevelCounts:
-        """The counts of one level. Raises CertificationError for a level that the certificate has not."""
+        """The counts of one level. Raises CertificationError for a level that the certificate does not have."""
         found = [counts for counts in self.levels if counts.level == name]
         if not found:
             raise CertificationError(
@@ -141,15 +140,15 @@ class Tally:
 
 @dataclass(frozen=True)
 class TicketPoint:
-    """What one ticket certifies. `significance_level` is None for a ticket that no alpha chose.
+    """What one ticket certifies. `significance_level` is None for a ticket that was not chosen by an alpha.
 
     `left_behind` counts the distinct tokens of all inputs that are outside it and changed. `predictions` are those at
     every position of the reference translations (its end included), `outputs` whole greedy outputs.
     `largest_exact_difference` is the largest absolute difference of a logit at a prediction certified as exact, None
     where there is none. `output_step_violations` counts, for each level, certified steps of outputs at which the
     partial model differs, in outputs that are certified as a whole and in others. `violations` lists single
-    predictions, of reference translations and of outputs, up to a fixed number of them. `larger_tickets` is None where
-    they were not asked for.
+    predictions, of reference translations and of outputs, up to a fixed number. `larger_tickets` is None where that
+    level was not requested.
     """
 
     significance_level: float | None
@@ -165,7 +164,7 @@ class TicketPoint:
 
 @dataclass(frozen=True)
 class TokenRecord:
-    """A token that stands in a sequence or is predicted: its role with the chosen ticket, and k = d * D of its row."""
+    """A token that occurs in a sequence or is predicted: its role with the chosen ticket, and k = d * D of its row."""
 
     token_id: int
     label: str
@@ -180,7 +179,7 @@ class PredictedSequence:
     token_ids             (T,) of the prompt and the text; P = T - start
     predicted             (P,) the embedding-tuned model's top token at each of them
     partial_predicted     (P,) the partial model's
-    first_probabilities   (P,) p_A, None where the logits are no numbers
+    first_probabilities   (P,) p_A, None where the logits are not numbers
     second_probabilities  (P,) p_B
     left_behind           (P,) how many tokens N(x) holds there
     counts                (P,) sum of k = d * D over N(x)
@@ -199,14 +198,14 @@ class PredictedSequence:
 
     @property
     def margins(self) -> np.ndarray:
-        """p_A - p_B, float64 (P,); NaN where it is no number."""
+        """p_A - p_B, float64 (P,); NaN where the logits are not numbers."""
         first, second = (np.array(p, dtype=float) for p in (self.first_probabilities, self.second_probabilities))
         return first - second
 
 
 @dataclass(frozen=True)
 class SentenceRecord:
-    """One sentence with the chosen ticket. `output` is the embedding-tuned model's, `ended` whether it ended it."""
+    """One sentence with the chosen ticket. `output` is the embedding-tuned model's; `ended`: it has an end token."""
 
     source: str
     reference: str
@@ -231,7 +230,7 @@ class SideFingerprints:
 
 @dataclass(frozen=True)
 class Certification:
-    """What was certified: the task, digests of all that decides it, counts, and one record a sentence.
+    """What was certified: the task, digests of all that decides it, counts, and one record per sentence.
 
     `prompt` is the template that was filled in; `inputs_fingerprint` digests the token ids of prompts and references.
     `chosen` belongs to the task's ticket, `grid` to its alphas; in both, the levels are those of `levels`. `width` is
@@ -263,7 +262,7 @@ class Certification:
     version: int = CERTIFICATE_VERSION
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object with every field; those of larger tickets only where these were asked for."""
+        """A JSON object with every field; those of larger tickets only where that level was requested."""
         content = asdict(self)
         if not self.task.larger_ticket_limit:
             # Files stay as they were before there was this level, for older versions, which refuse unknown fields.
@@ -315,10 +314,10 @@ class Certification:
 
 
 def save_certification(certification: Certification, path: str | Path) -> None:
-    """Write the certificate file, one field a line. Raises CertificationError when the disk does not take it."""
+    """Write the certificate file, one field per line. Raises CertificationError when it cannot be written."""
     path = Path(path)
     content = certification.to_json()
-    # Indented throughout, the numbers of every sentence would stand on a line each.
+    # With indentation throughout, each number of every sentence would take a line of its own.
     lines = (f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in content.items())
     scratch = make_scratch_path(path)
     try:
@@ -341,7 +340,7 @@ def load_certification(path: str | Path) -> Certification:
 def find_certificate_path(task: CertificationTask, folder: str | Path) -> Path:
     """The file in `folder` for exactly this task; it is there only if somebody has saved one.
 
-    Ask for it before certifying: files may be written anew meanwhile. Reads headers and the text, no weights. Raises
+    Call it before certifying: files may be rewritten meanwhile. Reads headers and the text, no weights. Raises
     CheckpointError or CorpusError.
     """
     return Path(folder) / name_certificates(task, [task.ticket])[0]
@@ -351,8 +350,8 @@ def name_certificates(task: CertificationTask, tickets: Sequence[Ticket]) -> tup
     """The file names of certificates that differ from `task` in the ticket alone, one for each of `tickets`.
 
     A name digests the state of both checkpoints' files, AFTER's generation settings, whose end tokens decide its
-    outputs, the ticket's ids, the text's content, the filled settings and the version of certificates, not how paths
-    are spelled nor the device. Raises CheckpointError or CorpusError.
+    outputs, the ticket's ids, the text's content, the filled settings and the version of certificates; not the spelling
+    of paths, nor the device. Raises CheckpointError or CorpusError.
     """
     from kslottery_core.checkpoints import find_generation_config, open_pair, open_parameters
 

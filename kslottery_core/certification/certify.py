@@ -57,12 +57,12 @@ def certify(
 ) -> Certification | None:
     """Certify the task's ticket and its grid of alphas on a whole text; None when stopped.
 
-    The embedding-tuned model generates once and passes over every batch once; each ticket that leaves other tokens of a
-    batch behind passes over it once more, and so do the models of larger tickets where these are asked for. Raises,
+    The embedding-tuned model generates once and runs over every batch once; each ticket that leaves other tokens of a
+    batch behind takes one more pass over it, and so do the models of larger tickets where these are requested. Raises,
     before any model runs, CheckpointError, TicketError, CorpusError, KSInputError, or CertificationError: checkpoints
-    that differ elsewhere than in the input embedding, in vocabulary or tokenizer, a ticket from another pair, sentences
-    longer than the model allows. The certificate names what is on this disk by absolute paths. `on_fingerprints` gets
-    the digests of both checkpoints as soon as they are known; what it raises ends the work there.
+    that differ outside the input embedding, in vocabulary or tokenizer, a ticket from another pair, sentences
+    longer than the model allows. The certificate names local files by absolute paths. `on_fingerprints` gets the
+    digests of both checkpoints as soon as they are known; an exception from it ends the work.
 
     Before a model is loaded the work waits for its turn on the device, as a run does; an event of the phase "wait" says
     for whom in its message.
@@ -141,7 +141,7 @@ def _certify(
 
 
 def check_ticket(ticket: Ticket, pair: "EmbeddingPair") -> None:
-    """Raise TicketError for a ticket of other shapes, CertificationError for one that another pair gave."""
+    """Raise TicketError for a ticket of other shapes, CertificationError for one selected from another pair."""
     if ticket.token_ids:
         check_ticket_fits(ticket, pair.vocabulary_size, pair.width)
     for side, matrix, known in (
@@ -157,7 +157,7 @@ def check_ticket(ticket: Ticket, pair: "EmbeddingPair") -> None:
 
 
 def read_versions() -> dict[str, str]:
-    """Versions of what decides the numbers."""
+    """Versions of the software that decides the numbers."""
     packages = {name: importlib.metadata.version(name) for name in ("torch", "transformers")}
     return {"kslottery": kslottery_core.__version__, "python": platform.python_version(), **packages}
 
@@ -229,14 +229,14 @@ class TicketGrid:
         return mask
 
     def run(self, on_progress: OnProgress, should_stop: ShouldStop) -> bool:
-        """Compare every batch; False when stopped before the end. Raises CertificationError for a model that reads
-        ahead."""
+        """Compare every batch; False when stopped before the end. Raises CertificationError for a model that is not
+        causal."""
         model, limit = self._models.model, self._task.larger_ticket_limit
         check_causal(model, self._sequences[0])
         batches = make_batches(self._sequences, self._task.batch_size, self._pair.vocabulary_size)
         total, done = len(batches) * (1 + len(self.tallies) * (2 if limit else 1)), 0
         before_rows = self._models.before_rows.to(model.device) if limit else self._models.before_rows
-        # From the smallest ticket to the largest: what every larger ticket keeps is then not tried again.
+        # From the smallest ticket to the largest: predictions that every larger ticket keeps are then not tried again.
         order = sorted(range(len(self.tallies)), key=lambda number: -int(self.tallies[number].left.sum()))
         on_progress(ProgressEvent("certify", 0, total))
         for batch in batches:
@@ -266,7 +266,7 @@ class TicketGrid:
 
     @property
     def points(self) -> tuple[TicketPoint, ...]:
-        """The chosen ticket's, then one for each alpha."""
+        """The point of the chosen ticket, then one for each alpha."""
         return tuple(
             TicketPoint(
                 significance_level=point.significance_level,
@@ -284,7 +284,7 @@ class TicketGrid:
         )
 
     def list_tokens(self) -> tuple[TokenRecord, ...]:
-        """Every token that stands in a sequence or is predicted in one, by ascending id."""
+        """Every token that occurs in a sequence or is predicted in one, by ascending id."""
         seen: set[int] = set()
         for use in self._chosen_uses.values():
             seen |= {*use.sequence.token_ids, *use.reference[0][:, 0].tolist(), *use.partial[0][:, 0].tolist()}
@@ -300,7 +300,7 @@ class TicketGrid:
         )
 
     def list_sentences(self, corpus: Corpus) -> tuple[SentenceRecord, ...]:
-        """One record a sentence, with the chosen ticket."""
+        """One record per sentence, with the chosen ticket."""
         tokenizer: Any = self._models.tokenizer
         return tuple(
             SentenceRecord(
@@ -323,8 +323,8 @@ class TicketGrid:
         if unrepeated:
             notes.append(
                 f"At {unrepeated:,} of {sum(len(use.wanted) for use in outputs):,} steps of its own outputs the "
-                "embedding-tuned model, passed over the whole text at once, prefers another token than it wrote: "
-                "nearly equal probabilities that rounding orders differently. No bound certifies these steps."
+                "embedding-tuned model, run over the whole text at once, prefers another token than it wrote: "
+                "nearly equal probabilities, which rounding orders differently. No bound certifies these steps."
             )
         limit, chosen = self._task.larger_ticket_limit, self.points[0]
         if chosen.larger_tickets is not None:
@@ -336,13 +336,13 @@ class TicketGrid:
         undefined = self.points[0].predictions.undefined
         if undefined:
             notes.append(
-                f"At {undefined:,} positions the embedding-tuned model's logits are no numbers; they are certified at "
+                f"At {undefined:,} positions the embedding-tuned model's logits are not numbers; they are certified at "
                 "no level."
             )
         unended = sum(not output.ended for output in self._outputs)
         if unended:
             notes.append(
-                f"{unended:,} of {len(self._outputs):,} outputs of the embedding-tuned model ran into the limit of "
-                f"{self._task.max_new_tokens:,} new tokens; they are certified up to there."
+                f"{unended:,} of {len(self._outputs):,} outputs of the embedding-tuned model reached the limit of "
+                f"{self._task.max_new_tokens:,} new tokens; they are certified up to that point."
             )
         return notes

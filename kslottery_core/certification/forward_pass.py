@@ -1,8 +1,8 @@
-"""Forward passes: one of the embedding-tuned model over a batch, and one for every set of rows left behind.
+"""Forward passes over a batch: one of the embedding-tuned model, and one for every set of rows left behind.
 
-Both models are one network here. The partial model is made by laying BEFORE's rows over those of the tokens that were
-left behind, for the time of a pass; a batch therefore has the same shape and neighbours on both sides, and where
-nothing of it was left behind the same numbers come out to the last bit.
+Both models are one network here. The partial model is made by replacing the rows of the tokens that were left behind by
+BEFORE's, for the duration of a pass; a batch therefore has the same shape and neighbours on both sides, and where
+nothing of it was left behind the results are equal to the last bit.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ TOP = 3
 class Batch:
     """Sequences that go through the model together; P predictions in all, sequence after sequence.
 
-    `rows` and `columns` (P,) say where in the (B, T - 1, V) logits each prediction stands; `offsets` (B + 1,) where
+    `rows` and `columns` (P,) say where in the (B, T - 1, V) logits each prediction is; `offsets` (B + 1,) where
     the predictions of each sequence begin among the P.
     """
 
@@ -45,7 +45,7 @@ class Batch:
 @dataclass(frozen=True, eq=False)
 class Predictions:
     """The most probable tokens at P positions: ids and probabilities (P, `TOP`), largest first, and the logits
-    (P, V) they come from. Of equal logits the smaller id stands first. NaN where logits are no numbers."""
+    (P, V) they come from. Of equal logits the smaller id comes first. NaN where logits are not numbers."""
 
     top_ids: np.ndarray
     top_probabilities: np.ndarray
@@ -75,7 +75,7 @@ def _build_batch(sequences: list[InputSequence]) -> Batch:
 
 
 def check_causal(model: Any, sequence: InputSequence) -> None:
-    """Raise CertificationError for a model that reads ahead, for which the tokens up to a position decide nothing."""
+    """Raise CertificationError for a model that is not causal: earlier tokens alone do not decide its predictions."""
     import torch
 
     ids = list(sequence.token_ids)
@@ -92,7 +92,7 @@ def check_causal(model: Any, sequence: InputSequence) -> None:
 def pad_batch(batch: Batch, device: Any) -> tuple["torch.Tensor", "torch.Tensor"]:
     """Ids that the model reads and their mask, both int64 (B, T - 1).
 
-    A sequence's last token is predicted and never read. Padding stands on the right, where causal attention does not
+    A sequence's last token is predicted and never read. Padding is on the right, where causal attention does not
     see it.
     """
     import torch
@@ -105,7 +105,7 @@ def pad_batch(batch: Batch, device: Any) -> tuple["torch.Tensor", "torch.Tensor"
 
 
 def predict(model: "PreTrainedModel", batch: Batch) -> Predictions:
-    """One forward pass, teacher-forced: what the model says at every predicted position of the batch."""
+    """One teacher-forced forward pass: the model's predictions at every predicted position of the batch."""
     import torch
 
     padded, mask = pad_batch(batch, model.device)
@@ -220,7 +220,7 @@ class BatchComparison:
 
 
 def _find_first_occurrences(token_ids: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Whether each of (T,) token ids stands there for the first time, bool (T,)."""
+    """Whether each of (T,) token ids occurs for the first time, bool (T,)."""
     first = np.zeros(len(token_ids), dtype=bool)
     first[np.unique(token_ids, return_index=True)[1]] = True
     return first

@@ -2,9 +2,9 @@
 
 Let N(x) be the tokens of an input x whose rows changed and that a ticket T leaves behind. A ticket that contains T
 leaves a subset of N(x) behind, and on x its partial model is settled by that subset: the 2^|N(x)| subsets stand for all
-of them, however large the vocabulary is. Where N(x) is small they are run, all of them. What comes out is no estimate
-and no bound that could be loose: the least margin is taken by one of these models. It has its price: a prediction whose
-input leaves more than `limit` tokens behind is not looked at, and not certified.
+of them, however large the vocabulary is. Where N(x) is small, all of them are run. The result is neither an
+estimate nor a bound that could be loose: one of these models attains the least margin. The price: a prediction whose
+input leaves more than `limit` tokens behind is not tried, and not certified.
 """
 
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     import torch
 
 LIMIT = 6
-"""So many left-behind tokens are tried in every combination unless told otherwise: 64 passes."""
+"""Up to this many left-behind tokens are tried in every combination by default: 64 passes."""
 
 LOGIT_BYTES = 64 * 2**20
-"""As many combinations go through the model together as keep their logits, (combinations, T, V), below this."""
+"""Combinations run together as long as their logits, (combinations, T, V), take no more bytes than this."""
 
 ROUNDING_STEPS = 4096
 """A margin counts as positive above this many rounding steps (machine epsilon) of the largest logit, because another
@@ -41,7 +41,7 @@ class LargerTicketCheck:
     left_behind        int64    |N(x)|: distinct tokens up to here whose rows changed and that the ticket leaves behind
     reference_margins  float64  logit of the reference's top token minus the largest other one; NaN where not run
     least_margins      float64  the least value of that difference over all these models; NaN where not run
-    worst_choices      int64    the combination that takes it (`list_worst_tokens` names its tokens); -1 where not run
+    worst_choices      int64    the combination that attains it (`list_worst_tokens` names its tokens); -1 where not run
     tokens             per sequence, the ids of N(x) in the order of their first occurrence
     passes             how many sequences went through the model
     """
@@ -79,9 +79,9 @@ def certify_larger_tickets(
     `model` is the reference: a causal language model in evaluation mode, float32 or float64, on any device, with
     AFTER's rows. `before_rows` (V, d) are BEFORE's, which has no other difference (not checked here). `input_ids`
     (B, T) and `attention_mask` (B, T) are padded on the right. `wanted`, bool (B, T), says which predictions matter:
-    later tokens need not be run. At most 2^`limit` passes a sequence. The model is left as it was.
+    tokens after the last one are not run. At most 2^`limit` passes per sequence. The model is left as it was.
 
-    A position without left-behind tokens is certified as it stands: both models compute the same thing. Elsewhere the
+    A position without left-behind tokens is certified directly: both models compute the same thing. Elsewhere the
     least margin must exceed `ROUNDING_STEPS` rounding steps. NaN certifies nothing. Raises CertificationError.
     """
     import torch
@@ -133,8 +133,8 @@ def _find_left_behind(
 def _sweep(
     model: Any, before_rows: "torch.Tensor", ids: "torch.Tensor", slots: np.ndarray, should_stop: ShouldStop
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
-    """All combinations on one sequence (T,): the reference's margins, the least ones, the combinations that take them,
-    and the allowance for rounding, each (T,). Combination 0 is the reference; bit j lays BEFORE's row on token j."""
+    """All combinations on one sequence (T,): the reference's margins, the least ones, the combinations that attain
+    them, and the allowance for rounding, each (T,). Combination 0 is the reference; bit j gives token j its old row."""
     import torch
 
     embedding = model.get_input_embeddings()
@@ -142,7 +142,7 @@ def _sweep(
     ids = ids.to(device)[None]
     laid = torch.func.functional_call(embedding, {"weight": before_rows.to(device, embedding.weight.dtype)}, (ids,))
     numbers = torch.from_numpy(slots).to(device)
-    # A combination takes part in a prediction only as far as its tokens have been read: the others repeat it.
+    # Only tokens that have been read affect a prediction: combinations with later ones repeat it.
     seen = torch.from_numpy(np.maximum.accumulate(slots) + 1).to(device)
     total = 1 << (int(slots.max()) + 1)
     together = max(1, LOGIT_BYTES // (ids.shape[1] * len(embedding.weight) * embedding.weight.element_size()))
@@ -212,7 +212,7 @@ def _check_causal(model: Any, ids: "torch.Tensor") -> None:
     difference = torch.where(whole == part, 0.0, (whole - part).abs())
     if bool((difference.amax(dim=-1) > _get_rounding_allowance(part)).any()):
         raise CertificationError(
-            f"model: expected a causal language model, which reads earlier tokens alone, found that the predictions of "
+            f"model: expected a causal language model, which reads only earlier tokens, found that the predictions of "
             f"{type(model).__name__} change when later tokens are cut off; larger tickets cannot be checked with it."
         )
 
@@ -277,7 +277,7 @@ class LargerTicketOutcome:
     """One entry for each of P predictions.
 
     kept           bool     every larger ticket was run, for this ticket or a smaller one, and keeps the prediction
-    lost           bool     all of them were run, and one does not keep it
+    lost           bool     all of them were run, and at least one changes it
     not_tried      bool     more tokens are left behind than the limit
     margins        float64  the reference's margin in logits, and the least one; NaN where nothing was run here
     least_margins  float64
@@ -294,7 +294,7 @@ class LargerTicketOutcome:
     passes: int = 0
 
     def cut(self, at: slice) -> "LargerTicketOutcome":
-        """The entries `at`, without the passes."""
+        """The entries `at`, without `passes`."""
         return LargerTicketOutcome(
             self.kept[at],
             self.lost[at],
@@ -306,9 +306,9 @@ class LargerTicketOutcome:
 
 
 class BatchLargerTickets:
-    """Every larger ticket on one batch; P predictions. Give the smaller tickets first.
+    """Every larger ticket on one batch with P predictions. Call `run` with the smaller tickets first.
 
-    `before_rows` (V, d) best lie on the model's device. At most `limit` left-behind tokens are tried.
+    `before_rows` (V, d) should be on the model's device. At most `limit` left-behind tokens are tried.
     """
 
     def __init__(self, model: Any, batch: Batch, before_rows: "torch.Tensor", limit: int) -> None:

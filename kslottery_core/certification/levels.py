@@ -1,10 +1,10 @@
 """What "certified" means, level by level, and the one place where it is decided.
 
 A further level is one more `Level` with its rule in `_RULES`: records, counts and files carry whatever levels there
-are. They stand from the fewest assumptions to the most, and each takes over what the exact level certifies: where
-nothing that was left behind is in the input, nothing is left to be run or bounded. They do not take over more than
-that. Trying every larger ticket must not lend the KS bound predictions, or the bound's own violations, which test its
-assumption, would be counted among others that cannot be violated; and what is tried must not take over what is assumed.
+are. They are ordered from the fewest assumptions to the most, and each includes what the exact level certifies: where
+nothing that was left behind is in the input, nothing is left to be run or bounded. They include nothing else of each
+other: if the KS bound counted what every larger ticket certifies, its own violations, which test its assumption, would
+be counted among predictions that cannot be violated; and what is tried must not include what is assumed.
 """
 
 from collections.abc import Callable
@@ -52,7 +52,7 @@ LEVELS = (
         KS_ASSUMPTION,
     ),
 )
-"""What every certificate has."""
+"""The levels of every certificate."""
 
 _EVERY_LARGER_TICKET = Level(
     EVERY_LARGER_TICKET,
@@ -64,7 +64,7 @@ _EVERY_LARGER_TICKET = Level(
 
 
 def list_levels(larger_ticket_limit: int) -> tuple[Level, ...]:
-    """The levels of a certificate; every larger ticket is among them where more than 0 left-behind tokens are tried."""
+    """The levels of a certificate; every larger ticket is included where more than 0 left-behind tokens are tried."""
     if not larger_ticket_limit:
         return LEVELS
     exact, *assuming = LEVELS
@@ -73,14 +73,14 @@ def list_levels(larger_ticket_limit: int) -> tuple[Level, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What the levels are decided on, one entry for each of P predictions.
+    """What the levels are decided from, one entry for each of P predictions.
 
-    margins         float64 (P,)  p_A - p_B of the embedding-tuned model; NaN where its logits are no numbers
+    margins         float64 (P,)  p_A - p_B of the embedding-tuned model; NaN where its logits are not numbers
     left_behind     int64 (P,)    how many distinct tokens of the input are outside the ticket and changed: N(x)
     counts          int64 (P,)    sum of k = d * D over these tokens
     width                         d
     kept            bool (P,)     whether the prediction was kept by every larger ticket, all of which were run; None
-                                  where that was not asked for
+                                  where that was not requested
     """
 
     margins: np.ndarray
@@ -98,8 +98,8 @@ class Evidence:
 def decide_levels(evidence: Evidence) -> dict[str, np.ndarray]:
     """Whether each prediction is certified, bool (P,), under the name of each level that there is evidence for.
 
-    A tie (margin 0) is never certified by a bound. Where the reference's own logits are no numbers there is no
-    prediction to keep, so that no level certifies it.
+    A tie (margin 0) is never certified by a bound. Where the reference's own logits are not numbers, there is no
+    prediction to keep, and no level certifies it.
     """
     defined = ~np.isnan(evidence.margins)
     exact = decide_exact(evidence)

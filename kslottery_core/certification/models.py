@@ -1,9 +1,9 @@
-"""The two checkpoints as one network and two embedding matrices, after making sure that this is what they are.
+"""The two checkpoints as one network and two embedding matrices, after checking that nothing else differs.
 
 The embedding-tuned model (AFTER) is loaded whole. Of BEFORE only the embedding rows are kept: everything else must be
-the same, to the last bit as loaded in float32, or "exact" would be untrue. A model is compared as it is loaded and not
-as its files lie, because norms and biases count too, and because GGUF files, adapters and tied matrices only then have
-their final names and numbers; the two are loaded one after the other, so that no more than one is in memory.
+the same, to the last bit as loaded in float32, or "exact" would be untrue. Models are compared as loaded, not as stored
+in files, because norms and biases count too, and because GGUF files, adapters and tied matrices only then have their
+final names and numbers; they are loaded one after the other, so that only one is in memory at a time.
 """
 
 import hashlib
@@ -89,8 +89,8 @@ def load_models(
 ) -> CertifiedModels:
     """Load both checkpoints and check that they differ in the input embedding alone.
 
-    `on_fingerprints` gets the digests of both before they are held against each other; what it raises ends the loading.
-    Raises CheckpointError for a checkpoint that is no whole model, CertificationError for two that differ elsewhere.
+    `on_fingerprints` gets the digests of both before they are compared; an exception from it ends the loading.
+    Raises CheckpointError for a checkpoint that is not a whole model, CertificationError for two that differ elsewhere.
     """
     from kslottery_core.checkpoints import untie_head
 
@@ -111,7 +111,7 @@ def load_models(
     _check_same_but_embedding(task, before, after)
     if not before_rows.isfinite().all() or not after.model.get_input_embeddings().weight.isfinite().all():
         raise CertificationError(
-            "Expected embedding rows of finite numbers on both sides once they are loaded in float32, found others; "
+            "Expected finite embedding rows on both sides when loaded in float32, found others; "
             "save the checkpoints again."
         )
     untie_head(after.model)  # rows are exchanged in place, and a head that shares the matrix must not follow
@@ -127,7 +127,7 @@ def _load(task: "CertificationTask", side: str) -> _LoadedSide:
     model, tokenizer = load_model(source, revision=revision)
     if is_unmerged(model):
         raise CertificationError(
-            f"{side}: {source} is a prefix before a model, which is no change of embedding rows; name a model whose "
+            f"{side}: {source} is a prefix for a model, which changes no embedding rows; name a model whose "
             "input embedding was tuned."
         )
     model.requires_grad_(False)
@@ -200,8 +200,8 @@ def _check_same_but_embedding(task: "CertificationTask", before: _LoadedSide, af
     if differing == [after.shared_head]:
         raise CertificationError(
             f"Expected checkpoints that differ in the input embedding alone, found that {task.after} uses the changed "
-            f"rows in its output head ({differing[0]}) too, as one tied matrix; certify a model whose input rows alone "
-            "were tuned."
+            f"rows in its output head ({differing[0]}) too, as one tied matrix; certify a model with only its "
+            "input rows tuned."
         )
     shown = ", ".join(differing[:3]) + (", ..." if len(differing) > 3 else "")
     raise CertificationError(

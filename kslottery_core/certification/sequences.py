@@ -30,9 +30,9 @@ class EncodedSentence:
 
 
 def encode_sentences(tokenizer: Any, corpus: Corpus, spec: CorpusSpec, prompt: str) -> list[EncodedSentence]:
-    """Encode prompt and reference of every pair, as a tuning reads them: one text, a space between, an end token.
+    """Encode every pair as tuning does: prompt, a space, the reference and an end token as one text.
 
-    Raises CertificationError without an end token, CorpusError for a template that cannot be filled.
+    Raises CertificationError without an end token, CorpusError for a template that cannot be filled in.
     """
     if tokenizer.eos_token_id is None:
         raise CertificationError(
@@ -48,7 +48,7 @@ def encode_sentences(tokenizer: Any, corpus: Corpus, spec: CorpusSpec, prompt: s
             (at for at, (one, other) in enumerate(zip(prompt_ids, whole_ids, strict=False)) if one != other),
             min(len(prompt_ids), len(whole_ids)),
         )
-        # Something must stand before the first prediction, even where a tokenizer joins all of a prompt with its text.
+        # The first prediction needs a token before it, even where a tokenizer joins the whole prompt with its text.
         encoded.append(EncodedSentence(tuple(prompt_ids), tuple(whole_ids), max(common, 1)))
     return encoded
 
@@ -60,12 +60,12 @@ def _drop_end(tokenizer: Any, token_ids: list[int]) -> list[int]:
 def check_same_encoding(
     sentences: Sequence[EncodedSentence], others: Sequence[EncodedSentence], before: str, after: str
 ) -> None:
-    """Raise CertificationError where the tokenizers of the two checkpoints cut the text differently."""
+    """Raise CertificationError where the tokenizers of the two checkpoints split the text differently."""
     for number, (one, other) in enumerate(zip(others, sentences, strict=True), start=1):
         if one != other:
             count = sum(first != second for first, second in zip(others, sentences, strict=True))
             raise CertificationError(
-                f"Expected tokenizers that cut the text alike, found that sentence {number} has {len(one.whole_ids)} "
+                f"Expected tokenizers that split the text alike, found that sentence {number} has {len(one.whole_ids)} "
                 f"tokens in {before} and {len(other.whole_ids)} in {after}, not the same ones ({count:,} of "
                 f"{len(sentences):,} sentences differ); copy the tokenizer files of one to the other."
             )
@@ -88,17 +88,18 @@ def check_lengths(
         if len(sentence.whole_ids) > positions:
             raise CertificationError(
                 f"sentence {number}: prompt and reference translation have {len(sentence.whole_ids):,} tokens, the "
-                f"model allows {positions:,}; shorten the sentence or the prompt, or leave it out with a length filter."
+                f"model allows {positions:,}; shorten the sentence or the prompt, or remove it with a length filter."
             )
         if len(sentence.prompt_ids) + max_new_tokens > positions:
             raise CertificationError(
                 f"sentence {number}: a prompt of {len(sentence.prompt_ids):,} tokens and {max_new_tokens:,} new ones "
-                f"do not fit into the {positions:,} positions of this model; lower max_new_tokens or cut the prompt."
+                f"do not fit into the {positions:,} positions of this model; lower max_new_tokens or shorten "
+                "the prompt."
             )
 
 
 def compute_inputs_fingerprint(sentences: Sequence[EncodedSentence]) -> str:
-    """SHA-256 (hex) of the token ids of every prompt and reference, in their order."""
+    """SHA-256 (hex) of the token ids of every prompt and reference, in order."""
     digest = hashlib.sha256()
     for sentence in sentences:
         digest.update(json.dumps([sentence.prompt_ids, sentence.whole_ids]).encode() + b"\n")
@@ -107,7 +108,7 @@ def compute_inputs_fingerprint(sentences: Sequence[EncodedSentence]) -> str:
 
 @dataclass(frozen=True)
 class ReferenceOutput:
-    """Tokens that the model wrote after a prompt, its end token among them where it ended the output itself."""
+    """Tokens that the model wrote after a prompt, including its end token where it ended the output itself."""
 
     token_ids: tuple[int, ...]
     ended: bool
@@ -189,7 +190,7 @@ def _cut_at_end(token_ids: list[int], end_ids: list[int]) -> ReferenceOutput:
 
 @dataclass(frozen=True)
 class SequenceUse:
-    """Why a sequence is looked at: as the "reference" or the "output" of a sentence, from position `start` on."""
+    """What a sequence is used for: as the "reference" or the "output" of a sentence, from position `start` on."""
 
     text: str
     sentence: int
@@ -198,8 +199,8 @@ class SequenceUse:
 
 @dataclass(frozen=True)
 class InputSequence:
-    """Distinct token ids (T,) of one forward pass, and every use of it: a model that writes the reference word for word
-    makes both texts one sequence."""
+    """Distinct token ids (T,) of one forward pass, and every use of it: if the model writes the reference word for
+    word, both texts are one sequence."""
 
     token_ids: tuple[int, ...]
     uses: tuple[SequenceUse, ...]

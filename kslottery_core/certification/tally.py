@@ -5,7 +5,7 @@ once. A greedy decoder's next token is a function of what it has written so far.
 prompt and y, has y's token as its top token at every step, it writes y by itself, by induction over the steps; and if
 it has another top token at some step, its own output leaves y at the first such step. Teacher-forced agreement at
 every step is therefore the same as equal greedy outputs. (Up to ties that rounding breaks: a pass over the whole
-sequence need not give the same last bits as a generation step by step.)
+sequence need not give the same last bits as step-by-step generation.)
 """
 
 from bisect import insort
@@ -33,19 +33,19 @@ from kslottery_core.certification.levels import Evidence, Level, decide_levels
 from kslottery_core.certification.sequences import InputSequence, SequenceUse
 
 MOST_LISTED = 100
-"""Violations listed one by one for a ticket, the first in the order of the text; all of them are counted."""
+"""At most this many violations are listed for a ticket, the first in the order of the text; all are counted."""
 
 MOST_LOST_LISTED = 25
-"""The same of predictions that some larger ticket changes."""
+"""The same for predictions that some larger ticket changes."""
 
 
 @dataclass(frozen=True, eq=False)
 class ComparedSequence:
-    """One use of a sequence, with what both models predict at its n positions.
+    """One use of a sequence, with both models' predictions at its n positions.
 
     `wanted` (n,) are the sequence's own tokens; `levels` says which predictions each level certifies, bool (n,);
     `agreed` (n,) whether both models have the same top token; `undefined` (n,) where the reference has none.
-    `larger` is what every larger ticket gave; None where they were not asked for.
+    `larger` is the outcome of every larger ticket; None where these were not requested.
     """
 
     use: SequenceUse
@@ -73,7 +73,7 @@ class ComparedSequence:
 
     @property
     def partial_correct(self) -> np.ndarray:
-        """The same of the partial model, bool (n,)."""
+        """The same for the partial model, bool (n,)."""
         return (self.partial[0][:, 0] == self.wanted) & ~np.isnan(self.partial[1][:, 0])
 
 
@@ -104,8 +104,8 @@ def _compare_sequence(
     margins = reference[1][:, 0] - reference[1][:, 1]
     kept = None if larger is None else larger.kept
     if use.text == OUTPUT:
-        # Rounding may break a near tie otherwise here than it did in the generation. What was written is then not what
-        # this pass predicts, and no margin speaks for it, nor does any larger ticket.
+        # Rounding may break a near tie differently here than in the generation. What was written is then not what this
+        # pass predicts, and neither a margin nor a larger ticket supports it.
         repeated = reference[0][:, 0] == wanted
         margins = np.where(repeated, margins, -np.abs(margins))
         kept = None if kept is None else kept & repeated
@@ -190,7 +190,7 @@ class TicketTally:
         for at in np.flatnonzero(somehow & ~use.agreed).tolist():
             position = use.use.start + at
             if len(self._violations) >= MOST_LISTED:
-                # Batches come by length. What stands behind the last one here, and all after it in this text, is out.
+                # Batches are ordered by length. Anything after the last listed violation in the text is not listed.
                 if (use.use.sentence, use.use.text == OUTPUT, position) > _get_place(self._violations[-1]):
                     return
                 self._violations.pop()
@@ -272,12 +272,12 @@ class TicketTally:
 
     @property
     def violations(self) -> tuple[Violation, ...]:
-        """Those that are listed, sentence by sentence."""
+        """The listed violations, sentence by sentence."""
         return tuple(self._violations)
 
     @property
     def larger_tickets(self) -> LargerTickets | None:
-        """What every larger ticket gave; None where they were not asked for."""
+        """The outcome of every larger ticket; None where these were not requested."""
         if not self._larger_sums:
             return None
         return LargerTickets(**self._larger_sums, listed=tuple(sorted(self._lost, key=_get_place)[:MOST_LOST_LISTED]))

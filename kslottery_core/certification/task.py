@@ -1,4 +1,4 @@
-"""What is to be certified, checked as far as it can be without a disk."""
+"""What is to be certified, checked as far as possible without reading files."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,13 +19,13 @@ MOST_LEFT_BEHIND = 16
 
 @dataclass(frozen=True)
 class CertificationTask:
-    """The partial model that keeps AFTER's rows on a ticket and has BEFORE's elsewhere, held against AFTER on a text.
+    """The partial model that has AFTER's rows on a ticket and BEFORE's elsewhere, compared with AFTER on a text.
 
     `before` and `after` are sources that `kslottery_core.checkpoints` opens; `ticket` may come from any rule and may be
-    empty. `significance_levels` (0 < alpha < 1, ascending) are shown beside it. `prompt` None means the template that
-    the text brings with it, or the usual one. `max_new_tokens` is the longest greedy output, `batch_size` the most
-    sequences in one pass. `larger_ticket_limit`: where an input leaves at most so many tokens behind, every larger
-    ticket is run, 2^that many passes of a sequence; 0 leaves this level out. Raises CertificationError or CorpusError.
+    empty. `significance_levels` (0 < alpha < 1, ascending) are certified beside it. `prompt` None means the template
+    that comes with the text, or the default one. `max_new_tokens` is the longest greedy output, `batch_size` the most
+    sequences in one pass. `larger_ticket_limit` N: where an input leaves at most N tokens behind, every larger ticket
+    is run, up to 2^N passes of a sequence; 0 leaves this level out. Raises CertificationError or CorpusError.
     """
 
     before: str
@@ -65,8 +65,8 @@ class CertificationTask:
 
 
 def resolve_paths(task: CertificationTask) -> CertificationTask:
-    """The same task with the checkpoints and the text that are on this disk named by absolute paths, because its
-    certificate may be read from another folder. Hub ids stay."""
+    """The same task with local checkpoints and texts named by absolute paths, because its certificate may be read from
+    another folder. Hub ids stay."""
     return replace(
         task,
         before=_resolve(task.before),

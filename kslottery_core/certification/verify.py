@@ -1,8 +1,8 @@
-"""Does a certificate still hold? Everything in it is computed again and compared, the most telling difference first.
+"""Does a certificate still hold? Everything in it is computed again and compared, the most important first.
 
 Whole numbers, texts and truth values must be equal. Probabilities and logits may differ by the rounding of another
-machine, number of threads or version, up to the two tolerances here; how far they do is kept, so that it can be said.
-Not compared are the device, versions and seconds, the notes, and how files are called.
+machine, number of threads or version, up to the two tolerances here; how far they do is reported.
+The device, versions, seconds, notes and file names are not compared.
 """
 
 import math
@@ -84,10 +84,10 @@ _SHOWN_CHARACTERS = 60
 
 @dataclass(frozen=True)
 class Verification:
-    """Whether a certificate holds. `difference` is the first thing that does not, in a sentence; None where all holds.
+    """Whether a certificate holds. `difference` is the first difference, in a sentence; None where it holds.
 
-    `recomputed` is the new certification; None where a changed checkpoint or text made it pointless. `rounding` says of
-    one that holds how far its numbers are from the new ones; None where they are the same to the last bit.
+    `recomputed` is the new certification; None where a changed checkpoint or text made it pointless. `rounding` says
+    how far the numbers of one that holds are from the new ones; None where they are equal to the last bit.
     """
 
     holds: bool
@@ -109,11 +109,11 @@ def verify_certification(
     on_progress: OnProgress = ignore_progress,
     should_stop: ShouldStop = never_stop,
 ) -> Verification | None:
-    """Compute a certificate again with the files that it names, or with those given anew; None when stopped.
+    """Compute a certificate again with the files that it names, or with those given; None when stopped.
 
-    Fingerprints come first, so that a changed checkpoint is told as such; then what the certificate says of its levels,
-    the counts, level by level, of the chosen ticket and of every alpha, what is listed of them, and every token and
-    sentence (`differences` says what must be equal). Raises as `certify` does for files that cannot be used at all, and
+    Fingerprints come first, so that a changed checkpoint is reported as such; then the wording of the levels, the
+    counts, level by level, of the chosen ticket and of every alpha, what is listed of them, and every token and
+    sentence (the module says what must be equal). Raises as `certify` does for files that cannot be used at all, and
     CertificationError for a revision without the source that it belongs to.
     """
     task = certification.task
@@ -129,7 +129,7 @@ def verify_certification(
         after=after or task.after,
         ticket=ticket or task.ticket,
         corpus=corpus or task.corpus,
-        prompt=certification.prompt,  # the very template, whatever the text brings with it now
+        prompt=certification.prompt,  # the template that was used, whatever comes with the text now
         device=device or task.device,
         before_revision=before_revision if before else task.before_revision,
         after_revision=after_revision if after else task.after_revision,
@@ -163,8 +163,8 @@ class _ChangedInputError(Exception):
 
 
 def _check_input(certification: Certification, new: CertificationTask) -> None:
-    """Compare what needs no model. A ticket is the certificate's own, so a changed embedding is told before it is held
-    against the ticket's fingerprints, which would call it a ticket from another pair."""
+    """Compare what needs no model. A ticket is the certificate's own, so a changed embedding is reported before it is
+    compared with the ticket's fingerprints, which would call it a ticket from another pair."""
     levels = list_levels(new.larger_ticket_limit)
     if [level.name for level in certification.levels] != [level.name for level in levels]:
         raise CertificationError(
@@ -193,7 +193,7 @@ def _check_input(certification: Certification, new: CertificationTask) -> None:
 
 
 def _check_alpha(ticket: Ticket, pair: "EmbeddingPair", device: str) -> None:
-    """Whether a ticket that says that an alpha chose it from this pair holds what this alpha chooses."""
+    """Whether a ticket said to be chosen by an alpha from this pair contains what this alpha chooses."""
     named = ticket.fingerprint_before, ticket.fingerprint_after
     if ticket.rule != "alpha" or ticket.significance_level is None:
         return
@@ -206,12 +206,12 @@ def _check_alpha(ticket: Ticket, pair: "EmbeddingPair", device: str) -> None:
     if tuple(np.flatnonzero(mask).tolist()) != ticket.token_ids:
         raise _ChangedInputError(
             f"the ticket is not the one of its alpha: at {format_level(ticket.significance_level)} this pair gives "
-            f"{int(mask.sum()):,} tokens, the certificate's ticket holds {ticket.size:,}, and not the same ones."
+            f"{int(mask.sum()):,} tokens, the certificate's ticket has {ticket.size:,}, and not the same ones."
         )
 
 
 def _describe_circumstances(old: Certification, new: Certification) -> str:
-    """What else is not as it was, and may move numbers by rounding."""
+    """What else has changed and may change numbers by rounding."""
     versions = read_versions()
     changed = [
         f"{name} {old.versions.get(name, 'unknown')} then and {version} now"
@@ -225,13 +225,13 @@ def _describe_circumstances(old: Certification, new: Certification) -> str:
 
 @dataclass
 class Rounding:
-    """The largest differences that were taken for rounding."""
+    """The largest differences that counted as rounding."""
 
     probability: float = 0.0
     logit: float = 0.0
 
     def describe(self) -> str | None:
-        """A sentence about them; None where every number is the same to the last bit."""
+        """A sentence about them; None where every number is equal to the last bit."""
         parts = [
             f"{name} by up to {found:.1g} (up to {tolerance:g} counts as rounding)"
             for name, found, tolerance in (
@@ -256,16 +256,16 @@ class Comparison:
         old, new = self.old, self.new
         yield from _list_wording_differences(old, new)
         if old.inputs_fingerprint != new.inputs_fingerprint:
-            yield "the text is cut into other tokens than it was: a tokenizer has changed."
+            yield "the text is split into other tokens than before: a tokenizer has changed."
         for name in ("prompt_hash", "decoding", "width", "vocabulary_size", "changed_rows"):
             one, other = getattr(old, name), getattr(new, name)
             if one != other:
-                yield f"{name.replace('_', ' ')}: {_show(one)} was certified, {_show(other)} is found now."
+                yield f"{name.replace('_', ' ')}: {_show(one)} in the certificate, {_show(other)} when computed again."
         if old.task.prompt not in (None, old.prompt):
-            yield "the prompt that the certificate asks for is not the one that it says was filled in."
+            yield "the prompt of the certificate's task is not the one that it says was filled in."
         if old.chosen.significance_level != old.task.ticket.significance_level:
             yield _say(
-                "the ticket", "alpha", old.chosen.significance_level, old.task.ticket.significance_level, "its task"
+                "the ticket", "alpha", old.chosen.significance_level, old.task.ticket.significance_level, "in its task"
             )
         yield from self._list_point_differences("with the ticket", old.chosen, new.chosen)
         levels = [[point.significance_level for point in side.grid] for side in (old, new)]
@@ -277,14 +277,14 @@ class Comparison:
                 f"at alpha {other_point.significance_level:g}", one_point, other_point
             )
         if old.distinct_tickets != new.distinct_tickets:
-            yield _count("all tickets", "different ones", old.distinct_tickets, new.distinct_tickets)
+            yield _say("all tickets", "different ones", old.distinct_tickets, new.distinct_tickets)
         yield from self._compare("the certificate", "tokens", old.tokens, new.tokens)
         yield from self._compare("the certificate", "sentences", old.sentences, new.sentences)
 
     def _list_point_differences(self, where: str, old: TicketPoint, new: TicketPoint) -> Iterator[str]:
         for name in ("ticket_size", "left_behind"):
             if getattr(old, name) != getattr(new, name):
-                yield _count(where, name.replace("_", " "), getattr(old, name), getattr(new, name))
+                yield _say(where, name.replace("_", " "), getattr(old, name), getattr(new, name))
         for kind, one, other in (
             ("predictions", old.predictions, new.predictions),
             ("outputs", old.outputs, new.outputs),
@@ -293,14 +293,14 @@ class Comparison:
         for level in self.new.levels:
             steps = [point.output_step_violations.get(level.name) for point in (old, new)]
             if steps[0] != steps[1]:
-                yield _count(where, f"violations at steps of outputs ({level.title})", *steps)
+                yield _say(where, f"violations at steps of outputs ({level.title})", steps[0], steps[1])
         if set(old.output_step_violations) != set(new.output_step_violations):
-            yield f"{where}: violations at steps of outputs are counted for levels that the certificate has not."
+            yield f"{where}: violations at steps of outputs are counted for levels that the certificate does not have."
         yield from _list_larger_differences(where, old.larger_tickets, new.larger_tickets)
         for name in ("significance_level", "largest_exact_difference"):
             yield from self._compare(where, name, getattr(old, name), getattr(new, name))
         full = len(old.violations) == len(new.violations) >= MOST_LISTED
-        hint = " Older versions listed another choice of them; then certify again." if full else ""
+        hint = " Older versions listed another selection; if this is one, certify again." if full else ""
         for difference in self._compare(where, "violations", old.violations, new.violations):
             yield difference + hint
         if old.larger_tickets is not None and new.larger_tickets is not None:
@@ -318,7 +318,7 @@ class Comparison:
             yield from self._compare_levels(where, old, new)
         elif isinstance(old, tuple) and isinstance(new, tuple):
             if len(old) != len(new):
-                yield _count(where, f"number of {what}", len(old), len(new))
+                yield _say(where, f"number of {what}", len(old), len(new))
             for number, (one, other) in enumerate(zip(old, new, strict=False)):
                 yield from self._compare_entry(where, name, what, number, one, other)
         elif isinstance(old, float) and isinstance(new, float) and name != "significance_level":
@@ -359,7 +359,7 @@ class Comparison:
             elif not isinstance(values[0], tuple):
                 yield from self._compare(where, one.name, *values)
             elif len(values[0]) != len(values[1]):
-                yield _count(where, f"number of entries in {what}", len(values[0]), len(values[1]))
+                yield _say(where, f"number of entries in {what}", len(values[0]), len(values[1]))
             elif values[0] != values[1]:
                 begin = 0 if one.name == "token_ids" else new.start
                 for position, pair in enumerate(zip(*values, strict=True), start=begin + 1):
@@ -402,7 +402,7 @@ def _list_position_differences(where: str, old: PositionSet, new: PositionSet) -
         return
     first = min(changed)
     then, now = ("is" if first in side.positions else "is not" for side in (old, new))
-    yield f"{where}: token {first + 1} {then} certified in the certificate, and {now} when it is computed now."
+    yield f"{where}: token {first + 1} {then} certified in the certificate, and {now} when computed again."
 
 
 def _list_wording_differences(old: Certification, new: Certification) -> Iterator[str]:
@@ -411,12 +411,12 @@ def _list_wording_differences(old: Certification, new: Certification) -> Iterato
         for name in ("title", "definition", "assumption"):
             if getattr(one, name) != getattr(other, name):
                 yield (
-                    f"the {name} of the level {other.title} is worded otherwise: {_show(getattr(one, name))} stands in "
+                    f"the {name} of the level {other.title} is worded differently: {_show(getattr(one, name))} is in "
                     f"the certificate, this version says {_show(getattr(other, name))}."
                 )
     if old.statement != new.statement:
         yield (
-            f"the statement is worded otherwise: {_show(old.statement)} stands in the certificate, this version says "
+            f"the statement is worded differently: {_show(old.statement)} is in the certificate, this version says "
             f"{_show(new.statement)}."
         )
 
@@ -425,18 +425,18 @@ def _list_larger_differences(where: str, old: LargerTickets | None, new: LargerT
     if old is None or new is None:
         if old is not new:
             has, now = ("are" if side is not None else "are not" for side in (old, new))
-            yield f"{where}: larger tickets {has} counted in the certificate, and {now} when it is computed now."
+            yield f"{where}: larger tickets {has} counted in the certificate, and {now} when computed again."
         return
     for one in fields(LargerTickets):
         if one.name != "listed" and getattr(old, one.name) != getattr(new, one.name):
-            yield _count(f"{where}: larger tickets", _WORDS[one.name], getattr(old, one.name), getattr(new, one.name))
+            yield _say(f"{where}: larger tickets", _WORDS[one.name], getattr(old, one.name), getattr(new, one.name))
 
 
 def _list_tally_differences(where: str, old: Tally, new: Tally, levels: tuple[Level, ...]) -> Iterator[str]:
     for one in fields(Tally):
         counts = getattr(old, one.name), getattr(new, one.name)
         if one.name != "levels" and counts[0] != counts[1]:
-            yield _count(where, one.name.replace("_", " "), *counts)
+            yield _say(where, one.name.replace("_", " "), *counts)
     if [counts.level for counts in old.levels] != [counts.level for counts in new.levels]:
         yield f"{where}: it has other levels than the certificate."
         return
@@ -444,16 +444,11 @@ def _list_tally_differences(where: str, old: Tally, new: Tally, levels: tuple[Le
         one_level, other_level = old.get_level(level.name), new.get_level(level.name)
         for name in ("certified", "correct", "violations"):
             if getattr(one_level, name) != getattr(other_level, name):
-                yield _count(where, f"{name} ({level.title})", getattr(one_level, name), getattr(other_level, name))
+                yield _say(where, f"{name} ({level.title})", getattr(one_level, name), getattr(other_level, name))
 
 
-def _count(where: str, what: str, old: int | None, new: int | None) -> str:
-    return f"{where}: {what}: {_show(old)} stand in the certificate, {_show(new)} are found now."
-
-
-def _say(where: str, what: str, old: object, new: object, at: str | None = None) -> str:
-    found = "is found now" if at is None else f"in {at}"
-    return f"{where}: {what}: {_show(old)} stands in the certificate, {_show(new)} {found}."
+def _say(where: str, what: str, old: object, new: object, at: str = "when computed again") -> str:
+    return f"{where}: {what}: {_show(old)} in the certificate, {_show(new)} {at}."
 
 
 def _show(value: object) -> str:

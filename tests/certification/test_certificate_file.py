@@ -127,8 +127,8 @@ def test_counts_that_were_written_by_hand_are_contradicted(certified):
     verification = verify_certification(dataclasses.replace(found, grid=(found.grid[0], point)))
     assert not verification.holds
     assert verification.difference == (
-        f"at alpha 0.9, predictions: certified (KS bound): {level.certified} stand in the certificate, "
-        f"{level.certified - 1} are found now."
+        f"at alpha 0.9, predictions: certified (KS bound): {level.certified} in the certificate, "
+        f"{level.certified - 1} when computed again."
     )
     assert verification.recomputed.grid == found.grid
 

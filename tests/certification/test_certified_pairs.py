@@ -107,7 +107,7 @@ def test_tokenizers_that_cut_the_text_otherwise_are_refused(make_pair, make_task
     content = json.loads((after / "tokenizer.json").read_text())
     content["model"]["merges"] = []  # the same vocabulary, letter by letter
     (after / "tokenizer.json").write_text(json.dumps(content))
-    with pytest.raises(CertificationError, match=r"cut the text alike, found that sentence 1 has .* of 6 sentences"):
+    with pytest.raises(CertificationError, match=r"split the text alike, found that sentence 1 has .* of 6 sentences"):
         certify(make_task(before, after, [5]))
 
 

@@ -270,7 +270,7 @@ def test_logits_that_are_no_numbers_are_certified_at_no_level(make_pair, make_ta
     assert tally.undefined == tally.total > 0
     assert tally.agreed == 0
     assert {(level.certified, level.violations) for level in tally.levels} == {(0, 0)}
-    assert any("no numbers" in note for note in found.notes)
+    assert any("not numbers" in note for note in found.notes)
     assert found.chosen.largest_exact_difference is None
 
 

@@ -59,14 +59,14 @@ FORGERIES = {
     "definition": (
         ("levels", 1, "definition"),
         FORGED_WORDS,
-        'the definition of the level KS bound is worded otherwise: "No',
+        'the definition of the level KS bound is worded differently: "No',
     ),
     "assumption": (
         ("levels", 1, "assumption"),
         None,
-        "the assumption of the level KS bound is worded otherwise: none stands",
+        "the assumption of the level KS bound is worded differently: none is in",
     ),
-    "statement": (("statement",), FORGED_WORDS, f'the statement is worded otherwise: "{FORGED_WORDS}" stands'),
+    "statement": (("statement",), FORGED_WORDS, f'the statement is worded differently: "{FORGED_WORDS}" is in'),
     "violation added": (
         ("chosen", "violations"),
         lambda listed: (*listed, VIOLATION),
@@ -75,20 +75,20 @@ FORGERIES = {
     "exact difference": (
         ("chosen", "largest_exact_difference"),
         0.5,
-        "largest difference of a logit at an exact prediction: 0.5 stands in the certificate, 0 is found now.",
+        "largest difference of a logit at an exact prediction: 0.5 in the certificate, 0 when computed again.",
     ),
     "chosen alpha": (
         ("chosen", "significance_level"),
         0.05,
-        "the ticket: alpha: 0.05 stands in the certificate, none in its task.",
+        "the ticket: alpha: 0.05 in the certificate, none in its task.",
     ),
     "grid alpha": (("grid", 0, "significance_level"), 0.4, "own grid of alphas does not match its task."),
     "steps": (
         ("grid", 0, "output_step_violations", "ks_bound"),
         add_one,
-        "at alpha 0.5: violations at steps of outputs (KS bound): 1 stand in the certificate, 0 are found now.",
+        "at alpha 0.5: violations at steps of outputs (KS bound): 1 in the certificate, 0 when computed again.",
     ),
-    "tickets": (("distinct_tickets",), 9, "all tickets: different ones: 9 stand in the certificate, 2 are found now."),
+    "tickets": (("distinct_tickets",), 9, "all tickets: different ones: 9 in the certificate, 2 when computed again."),
     "certified positions": (
         (*SEQUENCE, "levels", "ks_bound"),
         lambda positions: positions[1:] or (8,),
@@ -106,12 +106,16 @@ FORGERIES = {
     "no probability": (
         (*SEQUENCE, "second_probabilities", 0),
         None,
-        "probability of the second choice (p_B): none stands in the certificate",
+        "probability of the second choice (p_B): none in the certificate",
     ),
-    "output": (("sentences", 4, "output"), "a cat", 'sentence 5: output: "a cat" stands in the certificate, '),
-    "source": (("sentences", 4, "source"), "a cat", 'sentence 5: source sentence: "a cat" stands'),
+    "output": (("sentences", 4, "output"), "a cat", 'sentence 5: output: "a cat" in the certificate, '),
+    "source": (("sentences", 4, "source"), "a cat", 'sentence 5: source sentence: "a cat" in the certificate'),
     "ended": (("sentences", 4, "ended"), lambda ended: not ended, "sentence 5: whether it was ended: "),
-    "sentence left out": (("sentences",), lambda all_: all_[:-1], "the certificate: number of sentences: 5 stand"),
+    "sentence left out": (
+        ("sentences",),
+        lambda all_: all_[:-1],
+        "the certificate: number of sentences: 5 in the certificate",
+    ),
     "text": ((*SEQUENCE, "token_ids", 0), add_one, "sentence 3, reference translation, token 1: token id: "),
     "count of a token": (("tokens", 3, "count"), add_one, ": k: "),
 }
@@ -135,8 +139,8 @@ def test_a_forged_role_is_contradicted_by_the_whole_verification(certified):
     verification = verify_certification(change(certified, ("tokens", at, "role"), TICKET))
     assert not verification.holds
     assert verification.difference == (
-        f'token with the id {certified.tokens[at].token_id}: role: "ticket" stands in the certificate, "left behind" '
-        "is found now."
+        f'token with the id {certified.tokens[at].token_id}: role: "ticket" in the certificate, "left behind" '
+        "when computed again."
     )
 
 

@@ -31,7 +31,7 @@ class ShownPrediction:
     """A predicted token of the text, with what both models predict there.
 
     `predicted` and `partial` are their top tokens' labels; `margin` is the first minus the second probability, None
-    where the logits are no numbers; `bound` is 2 * sum of D over `left_behind` tokens; `level` is the title of the
+    where the logits are not numbers; `bound` is 2 * sum of D over `left_behind` tokens; `level` is the title of the
     first level that certifies it.
     """
 
