@@ -1,4 +1,4 @@
-"""What long work reports while it runs: one event a step, written as one JSON line in a run's `metrics.jsonl`."""
+"""What long work reports while it runs: one event per step, one JSON line each in a run's `metrics.jsonl`."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class ProgressEvent:
-    """Where a long piece of work stands. `time` is in unix seconds; `loss` and `learning_rate` only while tuning."""
+    """How far long work is. `time` is in unix seconds; `loss` and `learning_rate` are set only while tuning."""
 
     phase: str
     step: int
@@ -23,9 +23,9 @@ ShouldStop = Callable[[], bool]
 
 
 def ignore_progress(event: ProgressEvent) -> None:
-    """The listener of work that nobody watches."""
+    """A listener that does nothing."""
 
 
 def never_stop() -> bool:
-    """The answer for work that nobody can cancel."""
+    """Never asks work to stop."""
     return False

@@ -1,4 +1,4 @@
-"""Strict reading of frozen dataclasses from JSON, so that a file written by hand fails with one clear sentence.
+"""Files of records: frozen dataclasses read strictly from JSON, so that a wrong file fails with one clear sentence.
 
 Kept in the standard library on purpose: the core runs on compute nodes where only torch, transformers, peft,
 sacrebleu, scipy and pandas are installed.
@@ -76,7 +76,7 @@ def load_json(path: Path, error: type[KSLotteryError] = KSLotteryError) -> Any:
     except IsADirectoryError:
         raise error(f"{path}: a folder cannot be read as JSON; give the file inside it.") from None
     except UnicodeDecodeError:
-        raise error(f"{path}: the file cannot be read, it is no UTF-8 text; expected JSON, give another.") from None
+        raise error(f"{path}: the file cannot be read, it is not valid UTF-8; expected JSON, give another.") from None
     except OSError as problem:
         raise error(f"{path}: the file cannot be read ({problem}).") from None
     except RecursionError:

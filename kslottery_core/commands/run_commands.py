@@ -1,4 +1,4 @@
-"""`tune` and `evaluate`: each tuning or evaluation is a run, with its folder as the truth."""
+"""`tune` and `evaluate`: each tuning or evaluation is a run with a folder of its own."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -66,10 +66,8 @@ def tune(
     ] = None,
     epochs: Annotated[float, typer.Option(help="Passes over the training pairs.")] = 3.0,
     max_steps: Annotated[int | None, typer.Option(help="Optimizer steps; overrides epochs.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Pairs that one process sees at once.")] = 16,
-    gradient_accumulation: Annotated[
-        int, typer.Option(help="Batches of each process that an optimizer step gathers.")
-    ] = 1,
+    batch_size: Annotated[int, typer.Option(help="Pairs per batch and process.")] = 16,
+    gradient_accumulation: Annotated[int, typer.Option(help="Batches of each process per optimizer step.")] = 1,
     weight_decay: Annotated[float, typer.Option(help="AdamW's weight decay.")] = 0.0,
     schedule: Annotated[str, typer.Option(help="cosine, linear or constant.")] = "cosine",
     warmup_share: Annotated[float, typer.Option(help="Share of the steps that warm up.")] = 0.03,
@@ -77,21 +75,24 @@ def tune(
     max_length: Annotated[int, typer.Option(help="Longest prompt and target together, in tokens.")] = 256,
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     checkpoint_steps: Annotated[
-        int, typer.Option(help="Steps between checkpoints that `runs resume` goes on from; 0 keeps none.")
+        int, typer.Option(help="Steps between the checkpoints that `runs resume` continues from; 0 keeps none.")
     ] = 100,
     quantization: Annotated[
-        str, typer.Option(help="none, 8bit or 4bit: the frozen layers of ticket, lora and prefix, by bitsandbytes.")
+        str, typer.Option(help="none, 8bit or 4bit (bitsandbytes): the frozen layers of ticket, lora and prefix.")
     ] = "none",
     ticket_rows: Annotated[
-        str, typer.Option(help="Of a ticket: input, or input_and_head where the model ties both.")
+        str, typer.Option(help="For a ticket: input, or input_and_head where the model ties both.")
     ] = "input",
-    lora_rank: Annotated[int | None, typer.Option(help="Of lora: rank of the change; default 8.")] = None,
-    lora_alpha: Annotated[float | None, typer.Option(help="Of lora: alpha, over rank its factor; default 16.")] = None,
-    lora_dropout: Annotated[float | None, typer.Option(help="Of lora: share dropped in training; default 0.")] = None,
-    lora_targets: Annotated[
-        str | None, typer.Option(help="Of lora: layers such as q_proj,v_proj; default: all linear but the head.")
+    lora_rank: Annotated[int | None, typer.Option(help="For lora: its rank; default 8.")] = None,
+    lora_alpha: Annotated[
+        float | None, typer.Option(help="For lora: alpha, the scale times the rank; default 16.")
     ] = None,
-    virtual_tokens: Annotated[int | None, typer.Option(help="Of prefix: its length; default 20.")] = None,
+    lora_dropout: Annotated[float | None, typer.Option(help="For lora: dropout in training; default 0.")] = None,
+    lora_targets: Annotated[
+        str | None,
+        typer.Option(help="For lora: layers, as q_proj,v_proj; default: all linear ones but the head."),
+    ] = None,
+    virtual_tokens: Annotated[int | None, typer.Option(help="For prefix: its length in tokens; default 20.")] = None,
     beams: BeamsOption = 1,
     max_new_tokens: NewTokensOption = 64,
     evaluation_batch_size: EvaluationBatchOption = 32,
@@ -102,9 +103,9 @@ def tune(
     name: NameOption = None,
     watch: WatchOption = Watch.follow,
 ) -> None:
-    """Tune a model as a run: all of it, its embedding, a ticket's rows (trained or copied over), a LoRA or a prefix.
+    """Tune a model as a run: all of it, its embedding, a ticket's rows (trained or copied), a LoRA or a prefix.
 
-    Length filters and --drop-duplicates leave out training pairs; the test text is taken whole.
+    Length filters and --drop-duplicates apply to the training pairs; the whole test text is used.
     """
     from kslottery_core.corpora import DEFAULT_PROMPT
     from kslottery_core.evaluation import EvaluationSettings
@@ -183,12 +184,12 @@ def tune(
 
 
 def _gather(method: Method, owner: Method, **options: Any) -> dict[str, Any]:
-    """What was given of one method's own options. Raises RunError when it was given to another method."""
+    """The options of one method that were given. Raises RunError when another method was chosen."""
     given = {name: value for name, value in options.items() if value is not None}
     if given and method is not owner:
         raise RunError(
-            f"{next(iter(given))}: the method {method} has none, only {owner} does; leave the option out or tune "
-            f"{owner}."
+            f"{next(iter(given))}: the method {method} has no such option, only {owner} does; leave it out or "
+            f"choose {owner}."
         )
     return given
 
@@ -217,13 +218,13 @@ def evaluate(
     name: NameOption = None,
     watch: WatchOption = Watch.follow,
 ) -> None:
-    """Translate a test set with a model as it is, and score it, as a run."""
+    """Translate a test set with an untuned model and score it, as a run."""
     from kslottery_core.corpora import DEFAULT_PROMPT, CorpusSpec
     from kslottery_core.evaluation import EvaluationSettings
     from kslottery_core.runs import RunSpec
 
     spec = RunSpec(
-        name=name or f"as it is {Path(model).name} {source}-{target}",
+        name=name or f"untuned {Path(model).name} {source}-{target}",
         method="base",
         model=model,
         revision=revision,

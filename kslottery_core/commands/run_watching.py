@@ -25,7 +25,7 @@ WatchOption = Annotated[
 
 
 def watch_run(record: "RunRecord", watch: Watch) -> None:
-    """Work on a queued run, in this process or one of its own, and show it as `watch` says."""
+    """Work on a queued run, in this process or one of its own, and show it as `watch` asks."""
     from kslottery_core.runs import RunStore
     from kslottery_core.runs.launch import start_worker
     from kslottery_core.tuning.processes import read_processes
@@ -44,7 +44,7 @@ def watch_run(record: "RunRecord", watch: Watch) -> None:
 
 
 def follow(record: "RunRecord") -> None:
-    """Show a run's progress until it ends. Ctrl-C stops the watching, not the run."""
+    """Show a run's progress until it ends. Ctrl-C ends the display, not the run."""
     from kslottery_core.runs import RunStore, follow_run
 
     try:
@@ -57,7 +57,7 @@ def follow(record: "RunRecord") -> None:
             )
     except KeyboardInterrupt:
         typer.echo(
-            f"\nThe run goes on. Look at it with `kslottery runs show {record.run_id}`, stop it with "
+            f"\nThe run continues. Look at it with `kslottery runs show {record.run_id}`, stop it with "
             f"`kslottery runs cancel {record.run_id}`.",
             err=True,
         )
@@ -99,7 +99,7 @@ def print_run(record: "RunRecord") -> None:
     typer.echo(f"{', '.join(parts)}, peak memory {format_number(peak and peak / 1e6, ',.0f', ' MB')}")
     share = record.result.get("stopped_share")
     if share is not None:
-        typer.echo(f"stopped {share:.1%} of the outputs ended by themselves")
+        typer.echo(f"ended   {share:.1%} of the outputs with an end token")
     scores = record.result.get("scores") or []
     if scores:
         typer.echo("")

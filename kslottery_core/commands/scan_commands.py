@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from kslottery_core.scans import Scan
 
 LONGEST_TABLE = 60
-"""Matrices listed one by one; a longer scan is summed up by kind of matrix, with the most moved ones below."""
+"""Matrices listed one by one; a longer scan is summarised by kind of matrix, followed by those that moved most."""
 
 
 MOST_UNITS = 10
-"""Rows or columns named one by one, of all matrices together; a scan's folder holds more."""
+"""Rows or columns listed one by one, over all matrices; a scan's folder holds more."""
 
 
 class Unit(StrEnum):
@@ -34,7 +34,7 @@ def scan(
     ],
     after: Annotated[str, typer.Argument(help="Checkpoint after tuning; LoRA adapters too.", metavar="AFTER")],
     out: Annotated[
-        Path | None, typer.Option(help="Keep the scan in this folder; an interrupted one goes on there.")
+        Path | None, typer.Option(help="Keep the scan in this folder; an interrupted one continues there.")
     ] = None,
     parameter: Annotated[str, typer.Option(help="Which matrices: a name, or a pattern with *.")] = "*",
     unit: Annotated[Unit, typer.Option(help="What one test compares.")] = Unit.row,
@@ -43,7 +43,7 @@ def scan(
     before_revision: Annotated[str | None, typer.Option(help="Revision of a hub id.")] = None,
     after_revision: Annotated[str | None, typer.Option(help="Revision of a hub id.")] = None,
 ) -> None:
-    """Compare every matrix of two models, row by row or column by column; can be interrupted and taken up again."""
+    """Compare every matrix of two models, row by row or column by column; can be interrupted and resumed."""
     run_scan_command(
         before,
         after,
@@ -71,7 +71,7 @@ def run_scan_command(
 ) -> None:
     """Scan the matrices whose names match `pattern` and print the table; `None` means the input embedding alone.
 
-    `out` is a scan folder. Raises KSLotteryError with one sentence, and KeyboardInterrupt after saying how to go on.
+    `out` is a scan folder. Raises KSLotteryError with one sentence, and KeyboardInterrupt after saying how to continue.
     """
     from kslottery_core.ks import check_significance_level, format_level
     from kslottery_core.scans import scan_parameters
@@ -115,7 +115,7 @@ def _explain_interrupt(before: str, after: str, out: Path | None, options: dict[
     from kslottery_core.scans import load_scan
 
     if out is None:
-        return "Interrupted; nothing was kept. With --out FOLDER what is done stays and the scan can go on later."
+        return "Interrupted; nothing was kept. With --out FOLDER what is done is kept and the scan can continue later."
     try:
         kept = load_scan(out)
     except KSLotteryError:
@@ -123,7 +123,7 @@ def _explain_interrupt(before: str, after: str, out: Path | None, options: dict[
     finished = len(kept.parameters) - len(kept.remaining)
     words = [word for name, value in options.items() if value for word in (name, value)]
     return (
-        f"Interrupted; {finished:,} of {len(kept.parameters):,} matrices are done and kept in {out}. To go on: "
+        f"Interrupted; {finished:,} of {len(kept.parameters):,} matrices are done and kept in {out}. To continue: "
         f"kslottery scan {shlex.join([before, after, '--out', str(out), *words])}"
     )
 
@@ -132,7 +132,7 @@ def _print_scan(scan: "Scan", alpha: float) -> None:
     from kslottery_core.ks import format_level
     from kslottery_core.scans import scan_to_table
 
-    table = scan_to_table(scan, alpha)[: len(scan.entries)]  # what was skipped is told line by line
+    table = scan_to_table(scan, alpha)[: len(scan.entries)]  # what was skipped is listed line by line
     units, changed = int(table["units"].sum()), int(table["changed"].sum())
     share = f" ({format_share(changed, units)})" if units else ""
     matrices = f"{len(table):,} matri{'ces' if len(table) != 1 else 'x'}"
@@ -170,7 +170,7 @@ def _print_scan(scan: "Scan", alpha: float) -> None:
 
 
 def _print_units(scan: "Scan") -> None:
-    """The rows or columns of the largest D of all matrices."""
+    """The rows or columns with the largest D in all matrices."""
     from kslottery_core.ks import compute_p_values
 
     units = [

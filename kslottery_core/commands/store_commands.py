@@ -37,7 +37,7 @@ def list_runs() -> None:
 
 @app.command()
 def show(run: RunArgument) -> None:
-    """One run: what was asked, how far it is, its scores and what it cost."""
+    """Show one run: what was asked, how far it is, its scores and its cost."""
     from kslottery_core.runs import RunStore
 
     record = RunStore().get(run)

@@ -1,4 +1,4 @@
-"""Start a run as a process of its own that outlives its caller, follow it, stop it, and go on with it."""
+"""Start a run as a process of its own that outlives its caller, follow it, stop it and resume it."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ from kslottery_core.runs.store import RunStore, hold_run
 from kslottery_core.tuning.checkpointing import discard_checkpoints, find_last_step
 from kslottery_core.tuning.processes import leave_launch
 
-GRACE_SECONDS = 30.0  # a run that is asked politely may be in the middle of a long step
+GRACE_SECONDS = 30.0  # a run that is asked to stop may be in the middle of a long step
 _SIGNAL_SECONDS = 10.0  # between SIGTERM and SIGKILL
 _POLL_SECONDS = 0.1
 _FOLLOW_SECONDS = 0.3
@@ -42,11 +42,11 @@ def start_worker(record: RunRecord, command: Sequence[str] | None = None) -> Run
         jobs.save_status(record.folder, replace(record.status, state="failed", ended=time.time(), message=message))
         raise RunError(f"run {record.run_id!r}: {message}.") from None
     attempt = record.status.attempt
-    jobs.watch_start(process, lambda exit_status: _report_stillbirth(record.folder, attempt, exit_status))
+    jobs.watch_start(process, lambda exit_status: _report_failed_start(record.folder, attempt, exit_status))
     return record
 
 
-def _report_stillbirth(folder: Path, attempt: int, exit_status: int) -> None:
+def _report_failed_start(folder: Path, attempt: int, exit_status: int) -> None:
     """Record that the worker ended before it could write anything itself."""
     with contextlib.suppress(RunError, OSError):
         status = load_status(folder)
@@ -59,9 +59,9 @@ def _report_stillbirth(folder: Path, attempt: int, exit_status: int) -> None:
 def cancel_run(record: RunRecord, *, wait: bool = False, grace_seconds: float = GRACE_SECONDS) -> str:
     """Ask a run to stop and keep what is there; returns one sentence with the outcome.
 
-    Without `wait` it returns at once. With `wait` it stays until the run has ended: after `grace_seconds` the
-    process group gets SIGTERM, and SIGKILL when that does not help either; only a process whose pid and start time
-    both match the record is ever signalled. Raises `RunError` for read-only runs.
+    Without `wait` it returns at once. With `wait` it waits until the run has ended: after `grace_seconds` the
+    process group gets SIGTERM, then SIGKILL; only a process whose pid and start both match the record is ever
+    signalled. Raises `RunError` for read-only runs.
     """
     if record.read_only:
         raise RunError(f"run {record.run_id!r}: it belongs to {record.folder.parent}, which is read-only.")
@@ -77,19 +77,19 @@ def cancel_run(record: RunRecord, *, wait: bool = False, grace_seconds: float = 
     if not wait:
         return "The run has been asked to stop; what it has done so far is kept."
     if _wait_for_end(record.folder, grace_seconds):
-        return _say_end(record.folder)
+        return _describe_end(record.folder)
     if status.host != jobs.read_host():
-        return f"The run has been asked to stop and has not answered; it was started on host {status.host}."
+        return f"The run has been asked to stop and has not responded; it was started on host {status.host}."
     signalled = False
     for kill in (False, True):
         if not _signal_run(record.folder, kill):
-            break  # it has just ended by itself
+            break  # it has just ended on its own
         signalled = True
         if _wait_for_end(record.folder, _SIGNAL_SECONDS):
             break
     else:
-        return "The run has been killed, but its process is still there; look at it by hand."
-    return _say_end(record.folder, signalled)
+        return "The run has been killed, but its process is still there; end it yourself."
+    return _describe_end(record.folder, signalled)
 
 
 def _wait_for_end(folder: Path, seconds: float) -> bool:
@@ -112,7 +112,7 @@ def _signal_run(folder: Path, kill: bool) -> bool:
         raise RunError(f"process {process.pid}: it belongs to somebody else and cannot be stopped from here.") from None
 
 
-def _say_end(folder: Path, signalled: bool = False) -> str:
+def _describe_end(folder: Path, signalled: bool = False) -> str:
     status = load_run(folder).status
     if status.state == "died" and signalled:
         message = "cancelled; it did not stop when asked and was killed"
@@ -126,20 +126,21 @@ def _say_end(folder: Path, signalled: bool = False) -> str:
 
 
 def resume_run(store: RunStore, run_id: str, *, command: Sequence[str] | None = None) -> RunRecord:
-    """Start a process that goes on with a run; returns at once.
+    """Start a process that continues a run; returns at once.
 
-    The training continues from its last checkpoint as if it had never ended, or begins anew where it has none yet; what
-    was still to come after it follows. A run that had its whole result already is only marked as finished. `command` as
-    for `launch_run`. Raises `KSLotteryError` when there is nothing to go on with, or a file that the run needs is gone.
+    The training continues from its last checkpoint as if it had never ended, or starts from the beginning where it has
+    none yet; what comes after the training follows. A run that already has its whole result is only marked as finished.
+    `command` as for `launch_run`. Raises `KSLotteryError` when there is nothing to continue, or a file that the run
+    needs is gone.
     """
     record = reopen_run(store, run_id)
     return start_worker(record, command) if record.status.live else record
 
 
 def reopen_run(store: RunStore, run_id: str) -> RunRecord:
-    """Make an ended run a queued one again, for whoever works on it next, or a finished one; raises as `resume_run`.
+    """Queue an ended run again, or mark it as finished where its result is whole; raises as `resume_run` does.
 
-    What the earlier attempt left stays until the next one has read its checkpoint and got to work.
+    The results of the earlier attempt stay until the next one has read its checkpoint and begun to work.
     """
     check_resumable(store.get(run_id))
     # Two people, or one with two windows, must not start two processes in one folder.
@@ -171,9 +172,9 @@ def reopen_run(store: RunStore, run_id: str) -> RunRecord:
 
 
 def check_resumable(record: RunRecord) -> RunSpec:
-    """What a run was asked to do, if it can be gone on with. Raises `RunError` with the reason where it cannot.
+    """The spec of a run that can be resumed. Raises `RunError` with the reason where it cannot.
 
-    A run that was killed after writing its result can be: its status is all that is missing.
+    A run that was killed after writing its result can be: only its final status is missing.
     """
     if record.read_only:
         raise RunError(f"run {record.run_id!r}: it belongs to {record.folder.parent}, which is read-only.")
@@ -187,14 +188,14 @@ def check_resumable(record: RunRecord) -> RunSpec:
 
 
 def find_resume_step(record: RunRecord) -> int | None:
-    """The step of the checkpoint that a resumption goes on from; None when the training would begin anew."""
+    """The step of the checkpoint that a resumed run continues from; None when it would start from the beginning."""
     return find_last_step(record.checkpoints)
 
 
 def follow_run(
     store: RunStore, run_id: str, on_progress: OnProgress, on_wait: Callable[[str], None] = lambda text: None
 ) -> RunRecord:
-    """Hand on every event of a run, and what it waits for while queued; returns its record when it has ended.
+    """Pass on every event of a run, and what it waits for while queued; returns its record when it has ended.
 
     Raises RunError when there is no such run.
     """

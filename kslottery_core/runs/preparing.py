@@ -1,4 +1,4 @@
-"""Before a run works: is what it was asked for possible, and from its spec to the task that is tuned."""
+"""Before a run starts to work: the checks of its spec, its texts, and the tuning task that they make."""
 
 import dataclasses
 from pathlib import Path
@@ -41,10 +41,10 @@ def check_spec(spec: RunSpec) -> None:
 
 
 def check_inputs(spec: RunSpec) -> None:
-    """Look into the files that a run will need, so that a wrong one is told at once and not when its turn has come.
+    """Look into the files that a run will need, so that a wrong one is reported at once and not when its turn comes.
 
     Reads the first sentence pairs and, for models on this disk, the embedding's header, config and tokenizer: does the
-    model take the method, do the texts fit into it? Raises `KSLotteryError`.
+    model support the method, do the texts fit into it? Raises `KSLotteryError`.
     """
     from kslottery_core.checkpoints import check_source
 
@@ -65,7 +65,7 @@ def _load_beginning(corpus: CorpusSpec) -> Corpus:
 
 
 def _check_device(spec: RunSpec) -> None:
-    """What Apple's GPU cannot do here."""
+    """Refuse what Apple's GPU cannot do here."""
     if spec.device != "mps":
         return
     if spec.tuning.precision == "bfloat16":
@@ -95,7 +95,7 @@ def _check_corpora(spec: RunSpec) -> None:
     if spec.method in TRAINED_METHODS and spec.train is None:
         raise RunError(f"train: {spec.method!r} learns from parallel text; say which training corpus to use.")
     if spec.method not in TRAINED_METHODS and spec.train is not None:
-        raise RunError(f"train: {spec.method!r} trains nothing, found {spec.train.path}; leave the corpus out.")
+        raise RunError(f"train: {spec.method!r} trains nothing, found {spec.train.path}; leave it out.")
     if spec.method == "base" and spec.test is None:
         raise RunError("test: 'base' only scores the model as it is; say which test corpus to use.")
     for name, corpus in (("train", spec.train), ("test", spec.test)):
@@ -114,10 +114,10 @@ def _check_source(name: str, source: str) -> None:
 
 
 def _check_model(spec: RunSpec, train: Corpus | None, test: Corpus | None) -> None:
-    """Refuse what would end a run between loading its model and the first step of its training.
+    """Refuse what would make a run fail between loading its model and the first training step.
 
-    `train` and `test` are the run's texts or their beginnings. A model on the hub is not asked: what it cannot take is
-    told when it has been loaded. Raises KSLotteryError.
+    `train` and `test` are the run's texts or their beginnings. A model on the hub is not checked: what it cannot
+    do is reported when it has been loaded. Raises KSLotteryError.
     """
     from kslottery_core.checkpoints import build_blueprint, load_tokenizer
     from kslottery_core.evaluation import check_prompts_fit, fill_prompts
@@ -144,7 +144,7 @@ def _check_model(spec: RunSpec, train: Corpus | None, test: Corpus | None) -> No
 
 
 def _check_length(settings: TuningSettings, positions: int | None) -> None:
-    # The default is nobody's choice; whether the text fits into a smaller model is seen from the text.
+    # Nobody chose the default; whether the text fits into a smaller model is checked with the text itself.
     if positions is not None and settings.max_length > max(positions, TuningSettings.max_length):
         raise TuningError(
             f"max_length: expected at most {positions:,}, the positions of this model, found {settings.max_length:,}; "
@@ -153,7 +153,7 @@ def _check_length(settings: TuningSettings, positions: int | None) -> None:
 
 
 def _check_adapter(spec: RunSpec, model: "PreTrainedModel") -> Any:
-    """Raises TuningError when the model cannot take the adapter; returns it with its prefix, if it has one now."""
+    """Raises TuningError when the model does not support the adapter; returns it with its prefix, where it gets one."""
     if spec.method == "lora":
         from kslottery_core.tuning.lora import check_lora_fits
 
@@ -165,7 +165,7 @@ def _check_adapter(spec: RunSpec, model: "PreTrainedModel") -> Any:
 
 
 def load_corpora(spec: RunSpec, outcome: RunOutcome) -> None:
-    """Read training and test text into `outcome`, with what must be said of them. Raises CorpusError."""
+    """Read the training and test texts into `outcome`, with notes about them. Raises CorpusError."""
     from kslottery_core.corpora import find_leaks, load_corpus
 
     outcome.train = None if spec.train is None else load_corpus(spec.train)
@@ -181,12 +181,12 @@ def load_corpora(spec: RunSpec, outcome: RunOutcome) -> None:
 
 
 def choose_prompt(corpus: "Corpus | None", spec: RunSpec) -> str:
-    """Instruction data brings its own template."""
+    """The prompt of a text: its own template, as instruction data has one, or the run's."""
     return spec.prompt if corpus is None or corpus.prompt is None else corpus.prompt
 
 
 def build_task(spec: RunSpec, outcome: RunOutcome, device: str) -> "TuningTask":
-    """The tuning that a run asks for, on the device that it got. Raises TuningError."""
+    """The tuning task of a run, on the device that it got. Raises TuningError."""
     from kslottery_core.tuning import TuningTask
 
     return TuningTask(

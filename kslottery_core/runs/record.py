@@ -79,7 +79,7 @@ def _has_whole_result(folder: Path, status: RunStatus) -> bool:
             return False
         if "complete" in result:
             return bool(result["complete"])
-        # An older version did not say so. It scored nothing but whole test sets.
+        # An older version did not record it, but it scored only whole test sets.
         scored = result["corpora"]["test"] is None or bool(result["scores"])
         return scored and not result["tuning"]["stopped"]
     except (RunError, AttributeError, KeyError, TypeError):
@@ -97,7 +97,7 @@ def _mark_other_host(status: RunStatus) -> RunStatus:
 class RunRecord:
     """A run as its folder shows it at one moment; read again (`RunStore.get`) to see it move.
 
-    `problem` says what in the folder cannot be read; `spec` is None when `spec.json` is part of that. `read_only`
+    `problem` says what in the folder cannot be read; `spec` is None when that includes `spec.json`. `read_only`
     runs can be looked at, not cancelled or deleted.
     """
 
@@ -111,7 +111,7 @@ class RunRecord:
 
     @property
     def name(self) -> str:
-        """The name that a person gave, or the run id where the spec cannot be read."""
+        """The name that a person gave, or the run's id where the spec cannot be read."""
         return self.run_id if self.spec is None else self.spec.name
 
     @property
@@ -128,7 +128,7 @@ class RunRecord:
     def seconds(self) -> float | None:
         """Wall-clock seconds since the run got its device, to its end or (live) to now; None before that.
 
-        Of a resumed run the seconds of its earlier attempts are counted too, not those between them.
+        For a resumed run this includes its earlier attempts, but not the time between them.
         """
         status = self.status
         if status.started is None:
@@ -136,17 +136,17 @@ class RunRecord:
         if status.worked_seconds is not None:
             since = max(0.0, time.time() - (status.heartbeat or 0.0)) if status.live else 0.0
             return status.seconds_before + status.worked_seconds + since
-        # An older version measured no seconds; who died then wrote no end, and the heartbeat is its last sign.
+        # An older version did not measure them. A run that died recorded no end; its last sign is the heartbeat.
         end = time.time() if status.live else status.ended or status.heartbeat
         return None if end is None else status.seconds_before + max(0.0, end - status.started)
 
     @property
     def remaining_seconds(self) -> float | None:
-        """Estimate for the rest of the current phase from its own pace; None when it cannot be known."""
+        """Estimated seconds left in the current phase, from its own pace; None when it cannot be known."""
         return None if self.status.state != "running" else compute_remaining_seconds(self.read_metrics(), time.time())
 
     def read_metrics(self) -> tuple[ProgressEvent, ...]:
-        """Every progress event so far, in order. Lines that are torn (still being written) or broken are left out."""
+        """Every progress event so far, in order. Lines that are still being written or damaged are skipped."""
         events = map(_read_event, _load_lines(self.folder / METRICS_FILE))
         return tuple(event for event in events if event is not None)
 
@@ -211,7 +211,7 @@ def load_run(folder: Path, read_only: bool = False) -> RunRecord:
             stat = path.stat()
             spec = _load_spec(path, stat.st_mtime_ns, stat.st_size)
         else:
-            problems.append(f"{path}: the file is missing, so nobody can say what this run was asked to do.")
+            problems.append(f"{path}: the file is missing, so what this run was asked to do is unknown.")
     except (KSLotteryError, OSError) as problem:
         problems.append(str(problem))
     try:
@@ -236,7 +236,7 @@ def load_run(folder: Path, read_only: bool = False) -> RunRecord:
 
 
 def _add_last_words(record: RunRecord) -> RunRecord:
-    """Put the end of the log into the message: it is often the only thing that a dead process left behind."""
+    """Put the end of the log into the message: it is often all that a dead process left behind."""
     last_line = record.read_log_tail(1).strip()
     ending = f"its log ends with: {last_line[:300]}" if last_line else "its log is empty"
     message = f"{record.status.message}; {ending}"

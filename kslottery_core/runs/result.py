@@ -1,4 +1,4 @@
-"""What a run leaves behind: `outputs.jsonl` and `result.json` with everything needed to tell two results apart."""
+"""What a run leaves behind: `outputs.jsonl`, and `result.json` with everything needed to tell two results apart."""
 
 import dataclasses
 import importlib.metadata
@@ -38,15 +38,15 @@ class RunOutcome:
 
 
 def save_outputs(folder: Path, outputs: Iterable[Any]) -> None:
-    """Write the outputs, one JSON line each, all at once."""
+    """Write all outputs at once, one JSON line each."""
     replace_file(folder / OUTPUTS_FILE, format_json_lines(map(dataclasses.asdict, outputs)))
 
 
 def save_result(folder: Path, spec: RunSpec, status: RunStatus, outcome: RunOutcome, *, complete: bool) -> None:
     """Write `result.json`. Unmeasured values are null.
 
-    With `complete` the run has done all that it was asked for: the result is then its end, even if its process is
-    killed before it can write its last status.
+    `complete` means that the run has done all that it was asked for. It is then finished, even if its process is killed
+    before it can write its final status.
     """
     evaluation = outcome.evaluation
     fingerprints = _read_fingerprints(spec, status, outcome)
@@ -55,7 +55,7 @@ def save_result(folder: Path, spec: RunSpec, status: RunStatus, outcome: RunOutc
         "version": RESULT_VERSION,
         "attempt": status.attempt,
         "complete": complete,
-        # A score of half a test set under the name of the whole would be a wrong number.
+        # The score of a part of a test set, shown as that of the whole, would be wrong.
         "scores": [_to_json(score) for score in evaluation.scores] if scored else [],
         "stopped_share": evaluation.stopped_share if scored else None,
         "outputs": None if evaluation is None else len(evaluation.outputs),
@@ -78,7 +78,7 @@ def save_result(folder: Path, spec: RunSpec, status: RunStatus, outcome: RunOutc
 
 
 def forget_result(folder: Path) -> None:
-    """Remove what an earlier attempt of the run left, which the present one does again."""
+    """Remove the result and outputs of an earlier attempt, which this one replaces."""
     for name in (RESULT_FILE, OUTPUTS_FILE):
         (folder / name).unlink(missing_ok=True)
 
@@ -121,13 +121,13 @@ def _describe_corpus(corpus: "Corpus | None") -> dict[str, Any] | None:
 
 
 def find_begin(status: RunStatus) -> float:
-    """From when on a run may have read its files (unix seconds): of a resumed one its making, since of the first start
-    nothing is kept."""
+    """The earliest time (unix seconds) at which a run may have read its files; its creation for a resumed run, whose
+    first start is not recorded."""
     return status.created if status.attempt > 1 or status.started is None else status.started
 
 
 def _read_fingerprints(spec: RunSpec, status: RunStatus, outcome: RunOutcome) -> dict[str, str | None]:
-    """Content digests of what went in; a note is added when the ticket was selected on another model."""
+    """Content digests of the inputs; a note is added when the ticket was selected on another model."""
     from kslottery_core.checkpoints import compute_model_digest, find_last_change, open_embedding
 
     found: dict[str, str | None] = {
@@ -150,15 +150,15 @@ def _read_fingerprints(spec: RunSpec, status: RunStatus, outcome: RunOutcome) ->
                 changed = find_last_change(source, revision)
                 if changed is not None and changed > find_begin(status):
                     outcome.notes.append(
-                        f"No digest of the files of {source}: some were written after this run had started, so nobody "
-                        "can say which it read."
+                        f"No digest of the files of {source}: some were written after this run had started, so it is "
+                        "unknown which it read."
                     )
                 else:
                     found[f"{name}_files"] = compute_model_digest(source, revision)
             except KSLotteryError as problem:
                 outcome.notes.append(f"No digest of the files of {source}: {problem}")
     if None not in (found["ticket_before"], found["model"]) and found["ticket_before"] != found["model"]:
-        outcome.notes.append("The ticket was selected on other embeddings than this model's (fingerprints differ).")
+        outcome.notes.append("The ticket was selected on other embeddings than this model's (the fingerprints differ).")
     if None not in (found["ticket_after"], found["after"]) and found["ticket_after"] != found["after"]:
         outcome.notes.append("The rows were copied from other embeddings than the ticket was selected on.")
     return found
@@ -176,7 +176,7 @@ def read_versions() -> dict[str, str | None]:
 
 
 def describe_device(device: str) -> str | None:
-    """The hardware's own name; None when the machine does not tell."""
+    """The hardware's own name; None when the machine does not report it."""
     if device.startswith("cuda"):
         import torch
 
@@ -209,7 +209,7 @@ def read_code_state() -> dict[str, Any] | None:
             return None
         return answer.stdout.strip() if answer.returncode == 0 else None
 
-    # An environment inside somebody else's repository is not the project's tree.
+    # An environment inside another repository is not this project's tree.
     if ask_git("ls-files", "--error-unmatch", "__init__.py") is None:
         return None
     commit, changes = ask_git("rev-parse", "HEAD"), ask_git("status", "--porcelain", "--", ".")

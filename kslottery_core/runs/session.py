@@ -25,19 +25,20 @@ from kslottery_core.runs.record import CANCEL_FILE, METRICS_FILE, RunStatus
 
 HEARTBEAT_SECONDS = 5.0
 _WATCH_SECONDS = 0.25
-_PROBLEM_SECONDS = 15.0  # for a run to notice by itself that another of its processes has failed
-_STATUS_SECONDS = 0.3  # metrics get every event, the status only as often as somebody may look at it
+_PROBLEM_SECONDS = 15.0  # for the run to notice by itself that another of its processes has failed
+_STATUS_SECONDS = 0.3  # the metrics get every event, the status is written no more often than anyone looks at it
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Cancelled(BaseException):
-    """Leaves work that has nothing to keep yet; not an Exception, so that no library swallows it."""
+    """Leaves work that has nothing to save yet; not an Exception, so that no library swallows it."""
 
 
 class RunSession:
     """What surrounds the work: progress, heartbeat, and requests to stop.
 
-    `find_problem` gives what another process of the run has failed with; this one, which may wait for it, then ends.
+    `find_problem` returns the error that another process of the run failed with; this one, which may be waiting for it,
+    then ends.
     """
 
     def __init__(
@@ -54,14 +55,14 @@ class RunSession:
         self.last_step: ProgressEvent | None = None
         self._on_progress = on_progress
         self._nothing_to_keep = True  # until the first step: loading can be left at once
-        self._may_insist = True
+        self._may_interrupt = True
         self._ended = threading.Event()
         self._metrics = MetricsFile(folder)
         self._last_written = 0.0
         self._handles_signals = threading.current_thread() is threading.main_thread()
 
     def should_stop(self) -> bool:
-        """Whether somebody asked for it. Leaves the work at once when the folder was removed: nothing is to be kept."""
+        """Whether somebody asked the run to stop. Raises Cancelled for a removed folder: nothing is to be saved."""
         if self.is_removed():
             raise Cancelled
         return self._is_asked()
@@ -72,11 +73,11 @@ class RunSession:
         return self.cancelled.is_set()
 
     def is_removed(self) -> bool:
-        """Whether the run's folder is gone, so that nobody wants the run any more."""
+        """Whether the run's folder has been removed, so that nobody wants the run any more."""
         return not self.folder.is_dir()
 
     def write(self, **changes: Any) -> None:
-        """Change the status; of a run whose folder was removed only in memory. Raises OSError."""
+        """Change the status; only in memory when the run's folder was removed. Raises OSError."""
         try:
             self.writer.write(**changes)
         except FileNotFoundError:
@@ -84,7 +85,7 @@ class RunSession:
                 raise
 
     def report(self, event: ProgressEvent) -> None:
-        """One line in `metrics.jsonl`, and now and then the status. Leaves the work when the folder was removed."""
+        """Write a line to `metrics.jsonl`, and from time to time the status. Raises Cancelled for a removed folder."""
         if self.is_removed():
             raise Cancelled
         self._nothing_to_keep = self._nothing_to_keep and event.phase == "load"
@@ -101,14 +102,14 @@ class RunSession:
         """One line in `log.txt`."""
         jobs.append_log_line(self.folder, text)
 
-    def keep_all(self) -> None:
-        """From here on there is something to keep: a request to stop is noted, and asked for by `should_stop`."""
+    def note_stops_only(self) -> None:
+        """From here on there is something to save: a request to stop is only noted, and `should_stop` returns it."""
         self._nothing_to_keep = False
 
-    def throw_nothing(self) -> None:
-        """From here on not even an insistent Ctrl-C is thrown."""
+    def raise_nothing(self) -> None:
+        """From here on not even a repeated Ctrl-C raises anything."""
         self._nothing_to_keep = False
-        self._may_insist = False
+        self._may_interrupt = False
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
@@ -132,11 +133,11 @@ class RunSession:
         if self._nothing_to_keep:
             self._nothing_to_keep = False
             raise Cancelled
-        if again and self._may_insist and number == signal.SIGINT:  # somebody at a terminal insists
+        if again and self._may_interrupt and number == signal.SIGINT:  # somebody at a terminal presses Ctrl-C again
             raise KeyboardInterrupt
 
     def _leave_for(self, problem: str) -> None:
-        """End this process, which waits for another one that has failed."""
+        """End this process, which is waiting for another one that has failed."""
         if self._ended.wait(_PROBLEM_SECONDS):
             return
         self.log(f"failed: {problem}")
@@ -146,7 +147,7 @@ class RunSession:
     def _watch(self) -> None:
         last_heartbeat = time.monotonic()
         while not self._ended.wait(_WATCH_SECONDS):
-            # A signal to ourselves is the only way to leave a long load in another thread.
+            # Signalling ourselves is the only way to interrupt a long load in another thread.
             if self._nothing_to_keep and self._handles_signals and self._is_asked():
                 if sys.platform == "win32":  # where os.kill would end the process
                     _thread.interrupt_main(signal.SIGTERM)
@@ -157,14 +158,14 @@ class RunSession:
                 self._leave_for(problem)
             if time.monotonic() - last_heartbeat >= HEARTBEAT_SECONDS:
                 last_heartbeat = time.monotonic()
-                with contextlib.suppress(OSError):  # the run itself meets the same disk, and reports it
+                with contextlib.suppress(OSError):  # the run itself writes to the same disk, and reports the error
                     self.write()
 
 
 class MetricsFile:
     """A run's `metrics.jsonl`: one line per event, and one event per step however often a step had to be done.
 
-    A step that is done again, as after a resumption, replaces what its phase noted from there on.
+    A step that is done again, as after resuming, replaces what its phase wrote from there on.
     """
 
     def __init__(self, folder: Path) -> None:

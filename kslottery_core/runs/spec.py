@@ -17,7 +17,7 @@ OUTPUTS = ("rows", "checkpoint")
 """`rows` keeps what was trained (a few kilobytes for a ticket); `checkpoint` also writes a whole model."""
 
 TICKET_METHODS = ("ticket", "transfer")
-NAME_LENGTH = 120  # characters: what a table of runs can still show
+NAME_LENGTH = 120  # characters, so that a table of runs can show it
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 

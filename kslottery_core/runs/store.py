@@ -1,4 +1,4 @@
-"""All runs of a person: one folder each, listed without loading any model, and whose turn it is on a device."""
+"""A person's runs: one folder each, listed without loading a model, and their turns on a device."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
@@ -28,7 +28,7 @@ class RunStore:
         return tuple(sorted(records, key=lambda record: (record.status.created, record.run_id), reverse=True))
 
     def get(self, run_id: str) -> RunRecord:
-        """Look at one run. Raises `RunError` that names the closest ids when there is none of that id."""
+        """Load one run. Raises `RunError` with the closest ids when there is none of that id."""
         for folder, read_only in self._list_folders():
             if folder.name == run_id:
                 return load_run(folder, read_only)
@@ -36,7 +36,7 @@ class RunStore:
         raise RunError(jobs.describe_unknown(RUN, run_id, run_ids, self.root))
 
     def create(self, spec: RunSpec) -> RunRecord:
-        """Check the spec, make its paths absolute and lay out the folder of a queued run. Raises `KSLotteryError`."""
+        """Check the spec, make its paths absolute and create the folder of a queued run. Raises `KSLotteryError`."""
         check_spec(spec)
         spec = resolve_paths(spec)
 
@@ -57,7 +57,7 @@ class RunStore:
     def _check_deletable(self, run_id: str) -> Path:
         record = self.get(run_id)
         if record.read_only:
-            raise RunError(f"run {run_id!r}: it belongs to {record.folder.parent}, which is read-only; it stays.")
+            raise RunError(f"run {run_id!r}: it belongs to {record.folder.parent}, which is read-only.")
         if record.status.live:
             raise RunError(f"run {run_id!r}: it is {record.status.state}; cancel it before deleting it.")
         return record.folder
@@ -69,7 +69,7 @@ class RunStore:
 
 @contextlib.contextmanager
 def hold_run(folder: Path, timeout: float = PATIENCE_SECONDS) -> Iterator[None]:
-    """Nobody else works on, reopens or removes the run inside the block. Raises `RunError` when somebody does."""
+    """Keep others from working on, reopening or removing the run inside the block. Raises `RunError` when one does."""
     path = jobs.locate_job_lock(folder)
     with contextlib.ExitStack() as stack:
         try:
@@ -81,7 +81,7 @@ def hold_run(folder: Path, timeout: float = PATIENCE_SECONDS) -> Iterator[None]:
         try:
             yield
         finally:
-            with contextlib.suppress(OSError):  # whoever waits for it sees that the file is gone, and makes a new one
+            with contextlib.suppress(OSError):  # whoever waits for it notices that, and makes a new one
                 path.unlink()
 
 

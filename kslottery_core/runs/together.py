@@ -1,8 +1,8 @@
-"""Several processes on one run: the first works on it as ever, the others only train along, from the run's folder.
+"""Several processes on one run: the first works on it as usual, the others only train with it, from its folder.
 
-`torchrun` and `accelerate launch` start the same program several times. Only the first of them does what the program
-says; `follow` is all that the others do. They hear which run it is through the store that the launcher keeps, and end
-when the run ends, however that happens: nobody is left waiting for somebody who is gone.
+`torchrun` and `accelerate launch` start the same program several times. Only the first process does what the program
+says; the others only call `follow`. They learn which run it is from the store that the launcher keeps, and end when the
+run ends, however that happens: no process is left waiting for one that is gone.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from kslottery_core.tuning.settings import TRAINED_METHODS
 
 PROBLEM_FILE = "problem.txt"
 _POLL_SECONDS = 0.25
-_PARTING_SECONDS = 5.0  # between the run's end and that of a process which has not noticed
+_PARTING_SECONDS = 5.0  # after the run's end, for a process that has not noticed
 _RUN_KEY, _COUNT_KEY = "kslottery run", "kslottery runs"
 
 
@@ -51,28 +51,28 @@ def choose_devices(device: str, processes: Processes) -> tuple[str, ...]:
 
 
 def follows() -> bool:
-    """Whether a launcher started this process as another than the first."""
+    """Whether a launcher started this process, and not as the first one."""
     try:
         return not read_processes().leads
-    except TuningError:  # told where it matters: a left-over variable must not stop every command
+    except TuningError:  # reported where it matters: a left-over variable must not stop every command
         return False
 
 
 def announce_run(folder: Path, processes: Processes) -> None:
-    """Tell the following processes which run it is. Raises RunError for a second run of one launch."""
+    """Tell the other processes which run it is. Raises RunError for a second run in one launch."""
     if not processes.several:
         return
     store = _open_store()
     if store.add(_COUNT_KEY, 1) > 1:
         raise RunError(
-            f"processes: {processes.count} processes that were started together do one run together, found a second "
-            "one; start them again for it."
+            f"processes: {processes.count} processes that were started together work on one run, found a second one; "
+            "start them again for it."
         )
     store.set(_RUN_KEY, str(folder))
 
 
 def dismiss_followers() -> None:
-    """At the end of the leading process: whoever still waits for a run will get none."""
+    """At the end of the leading process: the processes that still wait for a run will get none."""
     with contextlib.suppress(TuningError):
         processes = read_processes()
         if processes.several and processes.leads:
@@ -82,7 +82,7 @@ def dismiss_followers() -> None:
 
 
 def read_problem(folder: Path) -> str | None:
-    """What a following process ended with, None where none has failed."""
+    """The error that another process of the run ended with; None where none has failed."""
     try:
         return (folder / PROBLEM_FILE).read_text(encoding="utf-8").strip() or None
     except OSError:
@@ -104,7 +104,7 @@ def _open_store() -> Any:
 
 
 def follow() -> int:
-    """Wait for the run of the leading process and train along; the exit status, 1 when this process failed."""
+    """Wait for the run of the leading process and train with it; returns the exit status, 1 for a failure here."""
     processes, store = read_processes(), _open_store()
     while not store.check([_RUN_KEY]):
         time.sleep(_POLL_SECONDS)
@@ -122,7 +122,7 @@ def _await_start(folder: Path) -> RunStatus:
 
 
 class _Follower:
-    """One process that trains along on a run."""
+    """A process that trains on the run of the leading one."""
 
     def __init__(self, folder: Path, processes: Processes) -> None:
         self._folder = folder
@@ -137,7 +137,7 @@ class _Follower:
         try:
             self._train(resume=status.attempt > 1)
         except BaseException as problem:
-            return self._tell(problem)
+            return self._report(problem)
         finally:
             self._done.set()
         return 0
@@ -161,9 +161,9 @@ class _Follower:
             resume=resume,
         )
 
-    def _tell(self, problem: BaseException) -> int:
-        """Leave the leading process, which may wait for this one, a word about what happened here."""
-        if not load_derived_status(self._folder).live:  # it has ended before, and this is what comes of it
+    def _report(self, problem: BaseException) -> int:
+        """Write down for the leading process, which may be waiting for this one, what happened here."""
+        if not load_derived_status(self._folder).live:  # it ended before, and this is only the consequence
             return 0
         known = isinstance(problem, KSLotteryError)
         if not known:
@@ -175,7 +175,7 @@ class _Follower:
         return 1
 
     def _watch(self) -> None:
-        """Leave when the run has ended: this process may hang where it waits for the leading one."""
+        """Exit when the run has ended: this process may hang waiting for the leading one."""
         while not self._done.wait(_POLL_SECONDS):
             status = load_derived_status(self._folder)
             if not status.live and not self._done.wait(_PARTING_SECONDS):

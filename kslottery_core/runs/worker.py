@@ -1,4 +1,4 @@
-"""The process behind a run: waits for its device, tunes, evaluates, writes the result, and always says how it ended.
+"""The process behind a run: waits for its device, tunes, evaluates, writes the result, and records how it ended.
 
 `python -m kslottery_core.runs.worker FOLDER` is what `launch_run` starts.
 """
@@ -55,7 +55,7 @@ def work(
     with hold_run(folder):
         status = load_status(folder)
         if status.state != "queued" or status.pid not in (None, os.getpid()):
-            raise RunError(f"{folder}: expected a queued run that nobody works on, found one that is {status.state}.")
+            raise RunError(f"{folder}: expected a queued run without a process, found one that is {status.state}.")
         return _work(folder, status, tune, evaluate, on_progress)
 
 
@@ -77,7 +77,7 @@ def _work(
                     raise RunError(record.problem or f"{folder}: the spec cannot be read.")
                 finished = _perform(session, record.spec, tune, evaluate)
             finally:
-                session.throw_nothing()  # a late signal must not keep the last word from being written
+                session.raise_nothing()  # a late signal must not keep the final status from being written
             state, message = ("finished", None) if finished else ("cancelled", _describe_stop(session))
         except (Cancelled, KeyboardInterrupt):
             state, message = "cancelled", _describe_stop(session)
@@ -85,7 +85,7 @@ def _work(
             state, message = "failed", str(problem)
         except BaseException as problem:
             session.log(traceback.format_exc())
-            # What ended another process is why this one could not go on.
+            # What ended another process is why this one could not continue.
             state, message = "failed", read_problem(folder) or _describe_problem(problem, folder)
         session.log(state if message is None else f"{state}: {message}")
         session.write(state=state, ended=time.time(), message=message)
@@ -106,7 +106,7 @@ def _perform(
     announce_run(folder, processes)
 
     def report(event: ProgressEvent) -> None:
-        if event.phase != "load" and not begun:  # an earlier attempt's checkpoint has been read and found whole
+        if event.phase != "load" and not begun:  # the checkpoint of an earlier attempt has been read and is intact
             begun.append(True)
             forget_result(folder)
         session.report(event)
@@ -140,7 +140,7 @@ def _perform(
             on_loaded=lambda model, tokenizer: _check_test(spec, outcome, model, tokenizer),
             **({"resume": True} if writer.status.attempt > 1 else {}),
         )
-        session.keep_all()
+        session.note_stops_only()
         outcome.report = tuned.report
         complete = not tuned.report.stopped and outcome.test is None
         try:
@@ -149,13 +149,13 @@ def _perform(
         finally:  # what the tuning cost is known even when the evaluation fails
             session.write()  # measures the time
             save_result(folder, spec, writer.status, outcome, complete=complete)
-        if complete:  # nobody will go on from them
+        if complete:  # nobody will resume from them
             discard_checkpoints(folder / CHECKPOINTS_FOLDER)
         return complete
 
 
 def _check_test(spec: RunSpec, outcome: RunOutcome, model: Any, tokenizer: Any) -> None:
-    """Refuse a test that cannot be run before hours of tuning, not after them."""
+    """Refuse a test that cannot be run before hours of tuning, not afterwards."""
     from kslottery_core.evaluation import check_prompts_fit, fill_prompts
 
     if outcome.test is not None and spec.test is not None:
@@ -198,14 +198,14 @@ def _describe_stop(session: RunSession) -> str:
     where = f"stopped at step {last.step:,} of {last.total:,} of the {doing}"
     saved = session.folder / CHECKPOINTS_FOLDER
     keeps = saved.is_dir() and any(saved.iterdir())
-    return f"{where}; what it had done is kept in {CHECKPOINTS_FOLDER}" if keeps else where
+    return f"{where}; what it has done is kept in {CHECKPOINTS_FOLDER}" if keeps else where
 
 
 def _describe_problem(problem: BaseException, folder: Path) -> str:
     kind = type(problem).__name__
     full = isinstance(problem, OSError) and problem.errno in jobs.FULL_DISK_ERRORS
     if full or "No space left on device" in str(problem):  # safetensors has an error class of its own
-        return f"the disk of {folder} is full; free some space and resume the run, which goes on from what it had saved"
+        return f"the disk of {folder} is full; free some space and resume the run, which continues where it saved last"
     advice = "a smaller batch size may help; " if "OutOfMemory" in kind or isinstance(problem, MemoryError) else ""
     return f"the run ended with an unexpected {kind}; {advice}the details are at the end of {jobs.LOG_FILE}"
 

@@ -48,7 +48,7 @@ class ScanEntry:
     layer, matrix    where it stands in the model, see `describe_parameter`
     changed          number of units that differ in at least one value
     counts_seen      the counts k = width * D that occur, ascending; `numbers` is how many units have each
-    top_units        numbers of the units with the largest D, largest first (ties: larger L2 shift), D above 0 only;
+    top_units        ids of the units with the largest D, largest first (ties: larger L2 shift), D above 0 only;
                      `top_counts` are their counts k
     median_l2_shift  median over all units of the Euclidean distance between before and after
     seconds          reading and comparing it; where both sides are the same bytes on disk, reading them once
@@ -216,7 +216,7 @@ def scan_to_table(
 ) -> "pandas.DataFrame":
     """One row per matrix with the columns `COLUMNS`: compared ones in the order of the files, then the skipped ones.
 
-    Winners are the units whose test rejects at alpha; "wins from D" is the smallest D that does, missing where none
+    Winners are the units whose test rejects at alpha; "wins from D" is the smallest such D, missing where none
     can. `layer` is missing where the name holds no number. A skipped matrix has no numbers at all; its note says why.
     Raises as `ScanEntry.count_winners` does.
     """

@@ -135,7 +135,7 @@ def hostile(text, flores, tiny_llama_folder, tmp_path):
         ("ticket --ticket twice.json", "twice.json: ticket: expected distinct token ids"),
         ("ticket --ticket empty.json", "found an empty ticket"),
         ("ticket --ticket flores", "flores: a folder cannot be read as JSON"),
-        ("ticket --ticket bytes.json", "bytes.json: the file cannot be read, it is no UTF-8 text"),
+        ("ticket --ticket bytes.json", "bytes.json: the file cannot be read, it is not valid UTF-8"),
         ("ticket --ticket deep.json", "deep.json: expected JSON, found brackets nested too deeply"),
         ("ticket --ticket gone.json", "gone.json: expected a JSON file, found no file there"),
         ("full --train none.jsonl", "none.jsonl: expected at least one pair of sentences"),

@@ -124,10 +124,10 @@ def test_a_run_that_left_a_whole_model_needs_no_export(run, tune, tiny_llama_fol
     [
         (("lora", "--lora-rank", 0), "lora rank: expected a whole number of at least 1, found 0"),
         (("lora", "--lora-targets", "q_proj,"), "lora target modules: expected names"),
-        (("lora", "--virtual-tokens", 3), "virtual_tokens: the method lora has none, only prefix does"),
+        (("lora", "--virtual-tokens", 3), "virtual_tokens: the method lora has no such option, only prefix does"),
         (("lora", "--ticket-rows", "input_and_head"), "belongs to the method ticket, found the method lora"),
         (("prefix", "--virtual-tokens", 0), "virtual tokens: expected a whole number of at least 1"),
-        (("prefix", "--lora-rank", 4), "rank: the method prefix has none, only lora does"),
+        (("prefix", "--lora-rank", 4), "rank: the method prefix has no such option, only lora does"),
         (("prefix", "--output", "checkpoint"), "cannot be merged into a whole checkpoint"),
         (("full", "--learning-rate", 0), "learning_rate: expected a number above 0"),
     ],

@@ -192,9 +192,9 @@ def test_whoever_waits_for_a_killed_process_leaves_the_resumed_run_alone(store, 
     record = store.create(make_spec())
     save_status(record.folder, RunStatus("cancelled", time.time(), ended=time.time()))
     resumed = reopen_run(store, record.run_id)
-    launch._report_stillbirth(record.folder, 1, -signal.SIGKILL)
+    launch._report_failed_start(record.folder, 1, -signal.SIGKILL)
     assert load_status(record.folder) == resumed.status
-    launch._report_stillbirth(record.folder, 2, -signal.SIGKILL)
+    launch._report_failed_start(record.folder, 2, -signal.SIGKILL)
     assert load_status(record.folder).state == "failed"
 
 
