@@ -182,7 +182,7 @@ CERTIFYING_PHASE_NAMES = {
     "load": "Loading the two models",
     "ks": "Comparing rows",
     "generate": "Writing the embedding-tuned model's outputs",
-    "certify": "Holding predictions against each other",
+    "certify": "Comparing predictions",
 }
 
 PHASE_NAMES = {

@@ -202,7 +202,7 @@ class TicketGrid:
         self.tallies: list[TicketTally] = []
         self._larger_passes = 0
         self._planned = self._plan()
-        self._chosen_uses: dict[tuple[str, int], ComparedSequence] = {}
+        self._chosen_sequences: dict[tuple[str, int], ComparedSequence] = {}
 
     def _plan(self) -> list[_PlannedPoint]:
         occurring = np.zeros(len(self.changed), dtype=bool)
@@ -257,9 +257,9 @@ class TicketGrid:
                     self._larger_passes += outcome.passes
                     done += 1
                 uses = compare_sequences(batch, compared, self._result.width, outcome)
-                tally.take(compared, uses)
+                tally.count_batch(compared, uses)
                 if number == self._planned[0].tally:
-                    self._chosen_uses |= {(use.use.text, use.use.sentence): use for use in uses}
+                    self._chosen_sequences |= {(use.use.text, use.use.sentence): use for use in uses}
                 done += 1
                 on_progress(ProgressEvent("certify", done, total))
         return True
@@ -286,7 +286,7 @@ class TicketGrid:
     def list_tokens(self) -> tuple[TokenRecord, ...]:
         """Every token that occurs in a sequence or is predicted in one, by ascending id."""
         seen: set[int] = set()
-        for use in self._chosen_uses.values():
+        for use in self._chosen_sequences.values():
             seen |= {*use.sequence.token_ids, *use.reference[0][:, 0].tolist(), *use.partial[0][:, 0].tolist()}
         held, changed, counts, labels = self._chosen_mask, self.changed, self._result.counts, self._pair.tokens
         return tuple(
@@ -308,8 +308,8 @@ class TicketGrid:
                 reference=sentence.target,
                 output=tokenizer.decode(output.token_ids, skip_special_tokens=True).strip(),
                 ended=output.ended,
-                reference_sequence=describe_sequence(self._chosen_uses[REFERENCE, number]),
-                output_sequence=describe_sequence(self._chosen_uses[OUTPUT, number]),
+                reference_sequence=describe_sequence(self._chosen_sequences[REFERENCE, number]),
+                output_sequence=describe_sequence(self._chosen_sequences[OUTPUT, number]),
             )
             for number, (sentence, output) in enumerate(zip(corpus.pairs, self._outputs, strict=True))
         )
@@ -318,11 +318,11 @@ class TicketGrid:
     def notes(self) -> list[str]:
         """What a reader of the counts should know."""
         notes = []
-        outputs = [use for (text, _), use in self._chosen_uses.items() if text == OUTPUT]
+        outputs = [use for (text, _), use in self._chosen_sequences.items() if text == OUTPUT]
         unrepeated = sum(int((~use.reference_correct & ~use.undefined).sum()) for use in outputs)
         if unrepeated:
             notes.append(
-                f"At {unrepeated:,} of {sum(len(use.wanted) for use in outputs):,} steps of its own outputs the "
+                f"At {unrepeated:,} of {sum(len(use.target_ids) for use in outputs):,} steps of its own outputs the "
                 "embedding-tuned model, run over the whole text at once, prefers another token than it wrote: "
                 "nearly equal probabilities, which rounding orders differently. No bound certifies these steps."
             )

@@ -140,13 +140,15 @@ def _sweep(
     embedding = model.get_input_embeddings()
     device = embedding.weight.device
     ids = ids.to(device)[None]
-    laid = torch.func.functional_call(embedding, {"weight": before_rows.to(device, embedding.weight.dtype)}, (ids,))
+    before_embeddings = torch.func.functional_call(
+        embedding, {"weight": before_rows.to(device, embedding.weight.dtype)}, (ids,)
+    )
     numbers = torch.from_numpy(slots).to(device)
     # Only tokens that have been read affect a prediction: combinations with later ones repeat it.
     seen = torch.from_numpy(np.maximum.accumulate(slots) + 1).to(device)
     total = 1 << (int(slots.max()) + 1)
     together = max(1, LOGIT_BYTES // (ids.shape[1] * len(embedding.weight) * embedding.weight.element_size()))
-    logits = _run(model, ids, laid, torch.zeros(1, len(numbers), dtype=torch.bool, device=device))
+    logits = _run(model, ids, before_embeddings, torch.zeros(1, len(numbers), dtype=torch.bool, device=device))
     top = logits[0].argmax(dim=-1)  # (T,)
     allowance = _get_rounding_allowance(logits[0])
     reference = _compute_margins(logits, top)[0]
@@ -156,7 +158,7 @@ def _sweep(
             return None
         choices = torch.arange(first, min(first + together, total), device=device)
         replaced = ((choices[:, None] >> numbers.clamp(min=0)) & 1).bool() & (numbers >= 0)  # (combinations, T)
-        margins = _compute_margins(_run(model, ids.expand(len(choices), -1), laid, replaced), top)
+        margins = _compute_margins(_run(model, ids.expand(len(choices), -1), before_embeddings, replaced), top)
         margins[(choices[:, None] >> seen) > 0] = torch.inf
         smallest, at = margins.min(dim=0)  # a NaN wins, and then certifies nothing
         better = (smallest < least) | smallest.isnan()
@@ -177,13 +179,15 @@ def _get_rounding_allowance(logits: "torch.Tensor") -> "torch.Tensor":
     return ROUNDING_STEPS * torch.finfo(logits.dtype).eps * largest
 
 
-def _run(model: Any, ids: "torch.Tensor", laid: "torch.Tensor", replaced: "torch.Tensor") -> "torch.Tensor":
-    """Logits (combinations, T, V) with BEFORE's embeddings `laid` (1, T, d) at `replaced` (combinations, T)."""
+def _run(
+    model: Any, ids: "torch.Tensor", before_embeddings: "torch.Tensor", replaced: "torch.Tensor"
+) -> "torch.Tensor":
+    """Logits (combinations, T, V) with `before_embeddings` (1, T, d) at `replaced` (combinations, T)."""
     import torch
 
     # A hook and not `inputs_embeds`: whatever a model does with ids or around its embedding, it does here too.
     hook = model.get_input_embeddings().register_forward_hook(
-        lambda _module, _inputs, output: torch.where(replaced[..., None], laid, output)
+        lambda _module, _inputs, output: torch.where(replaced[..., None], before_embeddings, output)
     )
     try:
         return model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
@@ -293,7 +297,7 @@ class LargerTicketOutcome:
     kept_before: tuple[tuple[int, ...], ...]
     passes: int = 0
 
-    def cut(self, at: slice) -> "LargerTicketOutcome":
+    def select(self, at: slice) -> "LargerTicketOutcome":
         """The entries `at`, without `passes`."""
         return LargerTicketOutcome(
             self.kept[at],
@@ -323,7 +327,7 @@ class BatchLargerTickets:
         left_ids = self._occurring[left[self._occurring]]
         key = left_ids.tobytes()
         if key in self._known:
-            return self._known[key][1].cut(slice(None))  # it has cost its passes before
+            return self._known[key][1].select(slice(None))  # it has cost its passes before
         settled = np.zeros(len(self._batch.rows), dtype=bool)
         for smaller_left_ids, outcome in self._known.values():
             if np.isin(left_ids, smaller_left_ids).all():

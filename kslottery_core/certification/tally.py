@@ -43,14 +43,14 @@ MOST_LOST_LISTED = 25
 class ComparedSequence:
     """One use of a sequence, with both models' predictions at its n positions.
 
-    `wanted` (n,) are the sequence's own tokens; `levels` says which predictions each level certifies, bool (n,);
+    `target_ids` (n,) are the sequence's own tokens; `levels` says which predictions each level certifies, bool (n,);
     `agreed` (n,) whether both models have the same top token; `undefined` (n,) where the reference has none.
     `larger` is the outcome of every larger ticket; None where these were not requested.
     """
 
     use: SequenceUse
     sequence: InputSequence
-    wanted: np.ndarray
+    target_ids: np.ndarray
     left_behind: np.ndarray
     counts: np.ndarray
     reference: tuple[np.ndarray, np.ndarray]
@@ -69,12 +69,12 @@ class ComparedSequence:
     @property
     def reference_correct(self) -> np.ndarray:
         """Whether the reference's top token is the sequence's own, bool (n,)."""
-        return (self.reference[0][:, 0] == self.wanted) & ~self.undefined
+        return (self.reference[0][:, 0] == self.target_ids) & ~self.undefined
 
     @property
     def partial_correct(self) -> np.ndarray:
         """The same for the partial model, bool (n,)."""
-        return (self.partial[0][:, 0] == self.wanted) & ~np.isnan(self.partial[1][:, 0])
+        return (self.partial[0][:, 0] == self.target_ids) & ~np.isnan(self.partial[1][:, 0])
 
 
 def compare_sequences(
@@ -86,7 +86,7 @@ def compare_sequences(
         end = int(batch.offsets[number + 1])
         for use in sequence.uses:
             at = slice(int(batch.offsets[number]) + use.start - sequence.start, end)
-            cut = None if larger is None else larger.cut(at)
+            cut = None if larger is None else larger.select(at)
             uses.append(_compare_sequence(use, sequence, compared, at, width, cut))
     return uses
 
@@ -100,20 +100,20 @@ def _compare_sequence(
     larger: LargerTicketOutcome | None,
 ) -> ComparedSequence:
     reference = (compared.reference[0][at], compared.reference[1][at])
-    wanted = np.array(sequence.token_ids[use.start :])
+    target_ids = np.array(sequence.token_ids[use.start :])
     margins = reference[1][:, 0] - reference[1][:, 1]
     kept = None if larger is None else larger.kept
     if use.text == OUTPUT:
         # Rounding may break a near tie differently here than in the generation. What was written is then not what this
         # pass predicts, and neither a margin nor a larger ticket supports it.
-        repeated = reference[0][:, 0] == wanted
+        repeated = reference[0][:, 0] == target_ids
         margins = np.where(repeated, margins, -np.abs(margins))
         kept = None if kept is None else kept & repeated
     left_behind, counts = compared.left_behind[at], compared.counts[at]
     return ComparedSequence(
         use,
         sequence,
-        wanted,
+        target_ids,
         left_behind,
         counts,
         reference,
@@ -152,21 +152,21 @@ class TicketTally:
         self._larger_sums: dict[str, int] = {}
         self._lost: list[LostPrediction] = []
 
-    def take(self, compared: PairedPredictions, uses: Sequence[ComparedSequence]) -> None:
+    def count_batch(self, compared: PairedPredictions, uses: Sequence[ComparedSequence]) -> None:
         """Count one batch."""
         found = compared.largest_exact_difference
         if found is not None:
             self.largest_exact_difference = max(found, self.largest_exact_difference or 0.0)
         for use in uses:
             if use.use.text == REFERENCE:
-                self._take_reference(use)
+                self._count_reference(use)
             else:
-                self._take_output(use)
+                self._count_output(use)
             self._list_violations(use)
-            self._take_larger(use)
+            self._count_larger(use)
 
-    def _take_reference(self, use: ComparedSequence) -> None:
-        self._sums["total"] += len(use.wanted)
+    def _count_reference(self, use: ComparedSequence) -> None:
+        self._sums["total"] += len(use.target_ids)
         for name in ("agreed", "reference_correct", "partial_correct", "undefined"):
             self._sums[name] += int(getattr(use, name).sum())
         for name, certified in use.levels.items():
@@ -178,7 +178,7 @@ class TicketTally:
         self._reference_equal[at] = self._comparable[at] and use.reference_correct.all()
         self._partial_equal[at] = self._comparable[at] and use.partial_correct.all()
 
-    def _take_output(self, use: ComparedSequence) -> None:
+    def _count_output(self, use: ComparedSequence) -> None:
         at = use.use.sentence
         self._agreed[at], self._undefined[at] = use.agreed.all(), use.undefined.any()
         for name, certified in use.levels.items():
@@ -212,16 +212,16 @@ class TicketTally:
                 key=_get_place,
             )
 
-    def _take_larger(self, use: ComparedSequence) -> None:
+    def _count_larger(self, use: ComparedSequence) -> None:
         if use.larger is None:
             return
         # The question is the token that a step of an output wrote; where rounding gives another one here, larger
         # tickets were run for that one, and say nothing.
-        spoken = use.reference_correct if use.use.text == OUTPUT else np.ones(len(use.wanted), dtype=bool)
+        repeated = use.reference_correct if use.use.text == OUTPUT else np.ones(len(use.target_ids), dtype=bool)
         for name, found in (("not_tried", use.larger.not_tried), ("lost", use.larger.lost)):
             counted = f"output_steps_{name}" if use.use.text == OUTPUT else name
-            self._larger_sums[counted] = self._larger_sums.get(counted, 0) + int((found & spoken).sum())
-        for at in np.flatnonzero(use.larger.lost & spoken).tolist():
+            self._larger_sums[counted] = self._larger_sums.get(counted, 0) + int((found & repeated).sum())
+        for at in np.flatnonzero(use.larger.lost & repeated).tolist():
             token_id = int(use.reference[0][at, 0])
             self._lost.append(
                 LostPrediction(

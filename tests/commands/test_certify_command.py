@@ -1,10 +1,13 @@
 """`kslottery certify`: certificates on the command line, their verification and its exit status."""
 
 import json
+import threading
 
 import pytest
 
+from kslottery_core import jobs
 from kslottery_core.certification import load_certification
+from kslottery_core.progress import never_stop
 from kslottery_core.tickets import create_list_ticket, save_ticket
 
 TEXT = [("the small cat", "the red house"), ("12 birds", "a garden"), ("old", "a bird")]
@@ -86,6 +89,23 @@ def test_a_prediction_that_a_larger_ticket_changes_is_printed_with_its_rows():
         "sentence 5, output, token 12: tuned 'red', by 0.2500 in logits; by -1.5000 where these rows stay as they "
         "were: cat, house"
     )
+
+
+def test_what_the_command_waits_for_is_said(run, asked):
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with jobs.hold_turn("cpu", "a long run", on_wait=print, should_stop=never_stop):
+            held.set()
+            done.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(20)
+    threading.Timer(1.0, done.set).start()
+    status, _, err = run("certify", *asked, "--alphas", "0.5")
+    thread.join(20)
+    assert (status, "queued: waits for a long run\n" in err) == (0, True)
 
 
 def test_a_text_rewritten_meanwhile_does_not_name_the_kept_certificate(run, asked, tmp_path, monkeypatch):

@@ -95,12 +95,14 @@ def find_counting_path(task: CertificationTask) -> Path | None:
     kept = {one.path: one.ticket for one in found if one.ticket is not None and (one.before, one.after) == pair}
     if not kept:
         return None
-    for path, name in zip(kept, _name_files(task, tuple(kept.values()), _sign_inputs(task)), strict=True):
-        if path.name == name:
-            with contextlib.suppress(KSLotteryError):  # a damaged file counts nothing
-                certification = load_kept_certificate(path)
-                if certification is not None and certification.choose_ticket(ticket) is not None:
-                    return path
+    names = _name_files(task, tuple(kept.values()), _sign_inputs(task))
+    same = [path for path, name in zip(kept, names, strict=True) if path.name == name]
+    # One that was chosen for these very tokens has their sentences too; the grid is the same in all of them.
+    for path in sorted(same, key=lambda path: kept[path].token_ids != ticket.token_ids):
+        with contextlib.suppress(KSLotteryError):  # of a damaged file, another one may have the counts
+            certification = load_kept_certificate(path)
+            if certification is not None:
+                return None if certification.choose_ticket(ticket) is None else path
     return None
 
 
