@@ -231,8 +231,10 @@ class TicketGrid:
     def run(self, on_progress: OnProgress, should_stop: ShouldStop) -> bool:
         """Compare every batch; False when stopped before the end. Raises CertificationError for a model that is not
         causal."""
+        import torch
+
         model, limit = self._models.model, self._task.larger_ticket_limit
-        check_causal(model, self._sequences[0])
+        check_causal(model, torch.tensor(self._sequences[0].token_ids))
         batches = make_batches(self._sequences, self._task.batch_size, self._pair.vocabulary_size)
         total, done = len(batches) * (1 + len(self.tallies) * (2 if limit else 1)), 0
         before_rows = self._models.before_rows.to(model.device) if limit else self._models.before_rows

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kslottery_core.certification.forward_pass import Batch, PairedPredictions, pad_batch
+from kslottery_core.certification.forward_pass import (
+    Batch,
+    PairedPredictions,
+    check_causal,
+    get_rounding_allowance,
+    pad_batch,
+)
 from kslottery_core.certification.task import MOST_LEFT_BEHIND
 from kslottery_core.errors import CertificationError
 from kslottery_core.progress import ShouldStop, never_stop
@@ -26,11 +32,6 @@ LIMIT = 6
 
 LOGIT_BYTES = 64 * 2**20
 """Combinations run together as long as their logits, (combinations, T, V), take no more bytes than this."""
-
-ROUNDING_STEPS = 4096
-"""A margin counts as positive above this many rounding steps (machine epsilon) of the largest logit, because another
-batch size, machine or number of threads rounds otherwise. On the bundled demo float32 and float64 differ by less than a
-hundredth of it; it is chosen, not derived."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +96,7 @@ def certify_larger_tickets(
     reference, least = np.full(shape, np.nan), np.full(shape, np.nan)
     worst, tokens, passes = np.full(shape, -1, dtype=np.int64), [], 0
     with torch.inference_mode():
-        _check_causal(model, input_ids[int(np.argmax(lengths)), : int(lengths.max())])
+        check_causal(model, input_ids[int(np.argmax(lengths)), : int(lengths.max())])
         for number, length in enumerate(lengths):
             ids = input_ids[number, :length].cpu()
             slots, found = _find_left_behind(ids, weight, before_rows, in_ticket)
@@ -150,7 +151,7 @@ def _sweep(
     together = max(1, LOGIT_BYTES // (ids.shape[1] * len(embedding.weight) * embedding.weight.element_size()))
     logits = _run(model, ids, before_embeddings, torch.zeros(1, len(numbers), dtype=torch.bool, device=device))
     top = logits[0].argmax(dim=-1)  # (T,)
-    allowance = _get_rounding_allowance(logits[0])
+    allowance = get_rounding_allowance(logits[0])
     reference = _compute_margins(logits, top)[0]
     least, worst = reference.clone(), torch.zeros_like(numbers)
     for first in range(1, total, together):
@@ -169,14 +170,6 @@ def _sweep(
         worst.cpu().numpy(),
         allowance.double().cpu().numpy(),
     )
-
-
-def _get_rounding_allowance(logits: "torch.Tensor") -> "torch.Tensor":
-    """What a margin of these logits (T, V) must exceed, (T,). Masked tokens, at -inf, have no rounding."""
-    import torch
-
-    largest = torch.where(logits.isfinite(), logits, 0.0).abs().amax(dim=-1)
-    return ROUNDING_STEPS * torch.finfo(logits.dtype).eps * largest
 
 
 def _run(
@@ -202,23 +195,6 @@ def _compute_margins(logits: "torch.Tensor", top: "torch.Tensor") -> "torch.Tens
     at = top[None, :, None].expand(len(logits), -1, 1)
     chosen = logits.gather(-1, at)[..., 0]
     return chosen - logits.scatter(-1, at, -torch.inf).amax(dim=-1)
-
-
-def _check_causal(model: Any, ids: "torch.Tensor") -> None:
-    import torch
-
-    ids = ids.to(model.get_input_embeddings().weight.device)[None]
-    half = (ids.shape[1] + 1) // 2
-    whole, part = (
-        model(input_ids=some, attention_mask=torch.ones_like(some), use_cache=False).logits[0, :half]
-        for some in (ids, ids[:, :half])
-    )
-    difference = torch.where(whole == part, 0.0, (whole - part).abs())
-    if bool((difference.amax(dim=-1) > _get_rounding_allowance(part)).any()):
-        raise CertificationError(
-            f"model: expected a causal language model, which reads only earlier tokens, found that the predictions of "
-            f"{type(model).__name__} change when later tokens are cut off; larger tickets cannot be checked with it."
-        )
 
 
 def _check(

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from kslottery_core.certification.larger_tickets import ROUNDING_STEPS, certify_larger_tickets
+from kslottery_core.certification.forward_pass import ROUNDING_STEPS
+from kslottery_core.certification.larger_tickets import certify_larger_tickets
 from kslottery_core.errors import CertificationError
 
 LENGTH = 9
