@@ -250,7 +250,7 @@ def test_a_launch_does_one_run(store, monkeypatch):
     assert kept.counts == {}
     together.announce_run(store.root, Processes(2, 0, 2, 0))
     assert list(kept.values.values()) == [str(store.root)]
-    with pytest.raises(RunError, match="do one run together, found a second one"):
+    with pytest.raises(RunError, match="work on one run, found a second one"):
         together.announce_run(store.root, Processes(2, 0, 2, 0))
     for name, value in {"WORLD_SIZE": "2", "RANK": "0"}.items():
         monkeypatch.setenv(name, value)

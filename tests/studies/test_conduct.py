@@ -280,6 +280,7 @@ def test_a_run_that_was_made_but_never_noted_is_found_again(study_store, make_st
     (study_store.root / record.study_id / "cells.json").unlink()
     status = json.loads((run.folder / "status.json").read_text())
     (run.folder / "status.json").write_text(json.dumps({**status, "state": "running", "pid": 2**22 + 1}))
+    (run.folder / "result.json").unlink()
     assert study_store.run_store.get(run.run_id).status.state == "died"
     record = perform(record.study_id)
     assert record.cells[0].run_id == run.run_id and record.cells[0].state == "finished"
