@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,6 +15,7 @@ from dashboard.loaders.scan import go_on_scanning, load_kept_scan, plan_scan
 from dashboard.views.layers import control, page
 from dashboard.wording import escape_markdown
 from kslottery_core.errors import CheckpointError
+from kslottery_core.progress import ProgressEvent
 from kslottery_core.scans import scan
 
 MATRICES = 9  # embedding, head and seven matrices of the one layer
@@ -204,3 +206,10 @@ def test_the_permission_for_the_embedding_is_none_for_all_weights(open_app, monk
     go_to(app, "layers")
     assert not app.error
     assert app.button(key="allow_download")
+
+
+def test_what_a_scan_waits_for_is_shown_on_its_bar():
+    shown = []
+    bar = SimpleNamespace(progress=lambda share, text: shown.append((share, text)))
+    control._make_progress(bar)(ProgressEvent("wait", 0, 9, message="waits for a long run"))
+    assert shown == [(0.0, "The scan waits for a long run")]
