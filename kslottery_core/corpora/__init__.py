@@ -1,12 +1,12 @@
 """Parallel text and prompts: every rejected line has a number and a reason."""
 
 from kslottery_core.corpora.datasets_package import HUB_PREFIX
+from kslottery_core.corpora.flores import list_splits
 from kslottery_core.corpora.formats import FORMATS
 from kslottery_core.corpora.json_text import ALPACA_PROMPT
 from kslottery_core.corpora.languages import match_language
 from kslottery_core.corpora.leaks import NEAR_THRESHOLD, Leak, LeakReport, count_leaks, find_leaks
-from kslottery_core.corpora.occurrences import Occurrence, TokenOccurrences, find_token_occurrences
-from kslottery_core.corpora.pairs import Corpus, CorpusCounts, Rejection, SentencePair, normalise_text
+from kslottery_core.corpora.pairs import Corpus, CorpusCounts, CorpusSpec, Rejection, SentencePair, normalise_text
 from kslottery_core.corpora.preview import CorpusPreview, preview_corpus
 from kslottery_core.corpora.prompts import (
     DEFAULT_PROMPT,
@@ -16,10 +16,14 @@ from kslottery_core.corpora.prompts import (
     hash_prompt,
     name_language,
 )
-from kslottery_core.corpora.spec import CorpusSpec
-from kslottery_core.corpora.splits import list_splits
 from kslottery_core.corpora.text import load_corpus
-from kslottery_core.corpora.token_counts import count_tokens, list_prompt_tokens
+from kslottery_core.corpora.token_counts import (
+    Occurrence,
+    TokenOccurrences,
+    count_tokens,
+    find_token_occurrences,
+    list_prompt_tokens,
+)
 
 __all__ = [
     "ALPACA_PROMPT",

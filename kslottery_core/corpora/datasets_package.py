@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from kslottery_core.corpora.entry import Entry, read_object
+from kslottery_core.corpora.lines import Entry, read_object
 from kslottery_core.errors import CorpusError
 
 HUB_PREFIX = "hub:"

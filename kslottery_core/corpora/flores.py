@@ -1,12 +1,10 @@
-"""A folder of FLORES: one file a language and split, line by line the same sentences.
-
-FLORES-101 names them `flores101_dataset/devtest/eng.devtest`, FLORES-200 `devtest/eng_Latn.devtest`.
-"""
+"""FLORES folders: one file per language and split."""
 
 from pathlib import Path
 
 from kslottery_core.corpora.languages import match_language
 from kslottery_core.errors import CorpusError
+from kslottery_core.records import load_json
 
 SPLITS = ("devtest", "dev")
 _NAMED_CODES = 12
@@ -57,3 +55,28 @@ def find_flores_file(folder: Path, split: str, language: str) -> Path:
             "name one of them, or its code such as en, eng or eng_Latn."
         )
     return folder / f"{matching[0]}.{split}"
+
+
+_DATASET_SPLITS = "dataset_dict.json"  # what `datasets` writes where a data set has splits
+
+
+def list_splits(path: str) -> tuple[str, ...]:
+    """The names of the splits in a folder of FLORES or of the package `datasets`; none for a file or another folder."""
+    try:
+        folder = Path(path).expanduser()
+        if not folder.is_dir():
+            return ()
+        if (folder / _DATASET_SPLITS).is_file():
+            named = load_json(folder / _DATASET_SPLITS, CorpusError)
+            splits = named.get("splits") if isinstance(named, dict) else None
+            return tuple(filter(lambda name: isinstance(name, str), splits)) if isinstance(splits, list) else ()
+        return tuple(split for split in SPLITS if _holds(folder, split))
+    except (OSError, ValueError, RuntimeError, CorpusError):
+        return ()  # whoever reads the text says what is wrong
+
+
+def _holds(folder: Path, split: str) -> bool:
+    try:
+        return find_flores_folder(folder, split) is not None
+    except CorpusError:
+        return False

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kslottery_core.corpora.datasets_package import HUB_PREFIX, is_saved_dataset, read_dataset
-from kslottery_core.corpora.entry import Entry, explain_unreadable
 from kslottery_core.corpora.flores import find_flores_file, find_flores_folder, list_flores_languages
 from kslottery_core.corpora.json_text import (
     begins_with_a_list,
@@ -15,9 +14,9 @@ from kslottery_core.corpora.json_text import (
     read_json_lines,
     read_json_list,
 )
-from kslottery_core.corpora.spec import CorpusSpec
+from kslottery_core.corpora.lines import Entry, explain_unreadable, read_aligned
+from kslottery_core.corpora.pairs import CorpusSpec
 from kslottery_core.corpora.tables import read_table
-from kslottery_core.corpora.text_lines import read_aligned
 from kslottery_core.corpora.tmx import read_tmx
 from kslottery_core.errors import CorpusError
 

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from kslottery_core.corpora.entry import Entry, explain_unreadable, read_object
-from kslottery_core.corpora.text_lines import NOT_UTF8, UTF8_MARK, read_lines
+from kslottery_core.corpora.lines import NOT_UTF8, UTF8_MARK, Entry, explain_unreadable, read_lines, read_object
 from kslottery_core.errors import CorpusError
 
 INSTRUCTION, INPUT, OUTPUT = "instruction", "input", "output"

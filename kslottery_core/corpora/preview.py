@@ -5,12 +5,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kslottery_core.corpora.formats import FORMATS, find_path, open_text
-from kslottery_core.corpora.gathering import Gathering
 from kslottery_core.corpora.json_text import ALPACA_PROMPT, INSTRUCTION, OUTPUT
 from kslottery_core.corpora.languages import match_language
-from kslottery_core.corpora.pairs import CorpusCounts, Rejection, SentencePair
+from kslottery_core.corpora.pairs import CorpusCounts, CorpusSpec, Rejection, SentencePair
 from kslottery_core.corpora.prompts import name_language
-from kslottery_core.corpora.spec import CorpusSpec
+from kslottery_core.corpora.text import Gathering
 from kslottery_core.errors import CorpusError
 
 PREVIEW_LINES = 1000

@@ -4,8 +4,7 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from kslottery_core.corpora.entry import Entry
-from kslottery_core.corpora.text_lines import NOT_UTF8, read_lines
+from kslottery_core.corpora.lines import NOT_UTF8, Entry, read_lines
 from kslottery_core.errors import CorpusError
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.parsers import expat
 
-from kslottery_core.corpora.entry import Entry, explain_unreadable
+from kslottery_core.corpora.lines import Entry, explain_unreadable
 from kslottery_core.errors import CorpusError
 
 CHUNK_BYTES = 1 << 16

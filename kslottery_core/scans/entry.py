@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kslottery_core.ks import check_significance_level
-from kslottery_core.tickets.thresholds import compute_adjusted_p_values
+from kslottery_core.tickets.selection import compute_adjusted_p_values
 
 if TYPE_CHECKING:
     import pandas

@@ -1,18 +1,6 @@
-"""How far several tickets of one vocabulary agree, beside what tickets of their sizes would share by chance.
+"""Tickets combined into one, and how much several sets of tokens share."""
 
-Chance means: two tickets of sizes a and b, each drawn uniformly from all subsets of that size of the V tokens, and
-independently. Their intersection I is then hypergeometric,
-
-    P(I = i) = C(a, i) * C(V - a, b - i) / C(V, b),    max(0, a + b - V) <= i <= min(a, b),
-
-and since the union has a + b - I tokens, the expected Jaccard index is exactly
-
-    E[J] = sum over i of P(I = i) * i / (a + b - i).
-
-Tickets of fine-tuned models are not drawn uniformly: all of them start from one base, and frequent tokens win more
-often whatever the seed or the task. A small probability says "not drawn blindly", no more, and is uncalibrated besides.
-"""
-
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +8,58 @@ import numpy as np
 
 from kslottery_core.errors import TicketError
 from kslottery_core.tickets.ticket import Ticket
+
+
+def unite_tickets(tickets: Sequence[Ticket], names: Sequence[str] = ()) -> Ticket:
+    """The tokens that at least one ticket holds. Raises TicketError as `intersect_tickets` does."""
+    return _combine("union", tickets, names)
+
+
+def intersect_tickets(tickets: Sequence[Ticket], names: Sequence[str] = ()) -> Ticket:
+    """The tokens that every ticket holds; there may be none.
+
+    `names` say in the note which tickets they were. Width and fingerprints stay where all tickets that have them agree
+    (fingerprints: where all agree). Raises TicketError for fewer than two tickets, or tickets of different
+    vocabularies or widths.
+    """
+    return _combine("intersection", tickets, names)
+
+
+def _combine(rule: str, tickets: Sequence[Ticket], names: Sequence[str]) -> Ticket:
+    if len(tickets) < 2:
+        raise TicketError(f"{rule}: expected at least two tickets, found {len(tickets)}; name another.")
+    shown = list(names) or [f"ticket {number}" for number in range(1, len(tickets) + 1)]
+    for what, sizes in (
+        ("for the same vocabulary", [ticket.vocabulary_size for ticket in tickets]),
+        ("of the same width", [ticket.width for ticket in tickets]),
+    ):
+        known = [(name, size) for name, size in zip(shown, sizes, strict=True) if size is not None]
+        other = next((item for item in known if item[1] != known[0][1]), None)
+        if other is not None:
+            raise TicketError(
+                f"{rule}: expected tickets {what}, found {known[0][1]:,} in {known[0][0]} and {other[1]:,} in "
+                f"{other[0]}; combine tickets of one model."
+            )
+    sets = [set(ticket.token_ids) for ticket in tickets]
+    ids = tuple(sorted(set.union(*sets) if rule == "union" else set.intersection(*sets)))
+    labels: dict[int, str] = {}
+    for ticket in tickets:
+        labels |= dict(zip(ticket.token_ids, ticket.tokens, strict=False))
+    parts = ", ".join(f"{name} ({ticket.size:,} tokens)" for name, ticket in zip(shown, tickets, strict=True))
+    return Ticket(
+        ids,
+        tickets[0].vocabulary_size,
+        rule,
+        tokens=tuple(labels[token_id] for token_id in ids) if labels.keys() >= set(ids) else (),
+        width=next((ticket.width for ticket in tickets if ticket.width is not None), None),
+        fingerprint_before=_find_agreement([ticket.fingerprint_before for ticket in tickets]),
+        fingerprint_after=_find_agreement([ticket.fingerprint_after for ticket in tickets]),
+        note=f"{rule.capitalize()} of {parts}.",
+    )
+
+
+def _find_agreement(values: Sequence[str | None]) -> str | None:
+    return functools.reduce(lambda one, other: one if one == other else None, values)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,4 @@
-"""The ticket: a sorted set of token ids and where it came from. One JSON form on disk, in a download and on the
-command line."""
+"""A ticket: token ids with the rule that chose them, as JSON on disk; and the published ones."""
 
 import itertools
 from collections import Counter
@@ -133,3 +132,32 @@ def create_list_ticket(token_ids: Sequence[int], vocabulary_size: int, tokens: S
         tuple(tokens[i] for i in ordered) if tokens and ordered and 0 <= ordered[0] <= ordered[-1] < len(tokens) else ()
     )
     return Ticket(token_ids=ordered, vocabulary_size=vocabulary_size, rule="list", tokens=labels)
+
+
+PUBLISHED_PATH = Path(__file__).resolve().parents[2] / "data" / "published_tickets.json"
+
+
+def load_published_tickets(path: Path = PUBLISHED_PATH) -> dict[str, Ticket]:
+    """All published tickets by name: "ca", "es", ... at alpha 0.05, and "en-ca@0.05", "en-ca@0.5", "en-ca@0.95"."""
+    content = load_json(path, TicketError)
+    named = {language: (ids, 0.05) for language, ids in content["by_language_at_0.05"].items()}
+    named |= {f"en-ca@{level}": (ids, float(level)) for level, ids in content["en-ca_by_significance_level"].items()}
+    return {
+        name: Ticket(
+            token_ids=tuple(sorted(set(ids))),
+            vocabulary_size=content["vocabulary_size"],
+            rule="published",
+            significance_level=level,
+            width=4096,  # LLaMA-7B
+            note=f"{content['model']}: {content['about']}",
+        )
+        for name, (ids, level) in named.items()
+    }
+
+
+def load_published_ticket(name: str) -> Ticket:
+    """One published ticket by name; raises TicketError naming those there are."""
+    tickets = load_published_tickets()
+    if name not in tickets:
+        raise TicketError(f"published ticket: expected one of {', '.join(tickets)}, found {name!r}.")
+    return tickets[name]

@@ -13,7 +13,7 @@ from dashboard.controls.ticket_figures import (
 from dashboard.palette import AFTER, BEFORE, WINNER, escape_text
 from dashboard.views.compare.figures import find_score_end, score_bar_figure, summarise_scores
 from dashboard.views.runs.figures import loss_curve_figure, summarise_loss
-from dashboard.views.tokens.distribution_figure import row_histogram_figure, summarise_row_histogram, token_cdf_figure
+from dashboard.views.tokens.figures import row_histogram_figure, summarise_row_histogram, token_cdf_figure
 from kslottery_core.ks import compute_cdf_gap
 from kslottery_core.progress import ProgressEvent
 from kslottery_core.tickets import compute_ticket_curve, compute_ticket_mask

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dashboard.palette import NEUTRAL, WINNER
-from dashboard.views.tokens.overlap_sets_figure import (
+from dashboard.views.tokens.overlap_figure import (
     MOST_COLUMNS,
     OverlapSets,
     find_members,

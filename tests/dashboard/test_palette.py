@@ -8,7 +8,7 @@ from dashboard.views.checkpoints.growth_figure import growth_figure, summarise_g
 from dashboard.views.compare.figures import score_bar_figure, summarise_scores
 from dashboard.views.runs.figures import loss_curve_figure, summarise_loss
 from dashboard.views.studies import grid
-from dashboard.views.tokens.overlay_figure import (
+from dashboard.views.tokens.figures import (
     MOST_OVERLAID,
     OverlaidToken,
     cdf_difference_figure,

@@ -7,7 +7,7 @@ import pytest
 
 from dashboard import loaders
 from dashboard.loaders import PairChoice
-from dashboard.views.tokens.tickets_loading import list_row_runs
+from dashboard.views.tokens.loading import list_row_runs
 
 
 @pytest.fixture

@@ -7,10 +7,9 @@ import pytest
 from dashboard import loaders, state
 from dashboard.loaders import AlphaChoice, PairChoice
 from dashboard.state.token_address import MOST_SETS, read_levels
-from dashboard.views.tokens import overlap_choice, ticket_overlap
-from dashboard.views.tokens.overlap_choice import TokenSet
-from dashboard.views.tokens.overlap_sets_figure import summarise_overlap_sets
-from dashboard.views.tokens.ticket_overlap import build_member_table
+from dashboard.views.tokens import overlap
+from dashboard.views.tokens.overlap import TokenSet, build_member_table
+from dashboard.views.tokens.overlap_figure import summarise_overlap_sets
 
 TICKET = {"token_ids": [3, 4, 40], "vocabulary_size": 64, "rule": "list", "width": 32}
 
@@ -67,12 +66,13 @@ def test_a_click_on_a_bar_chooses_its_combination(monkeypatch):
     sets = [TokenSet("present", "Present ticket", masks[0]), TokenSet("alpha:0.5", "α = 0.5", masks[1])]
     summary = summarise_overlap_sets([entry.name for entry in sets], masks)
     chosen = []
-    monkeypatch.setattr(state, "set_overlap_view", lambda **changes: chosen.append(changes["members"]))
+    monkeypatch.setattr(state, "change", lambda part, **changes: chosen.append((part, changes["members"])))
     for data in (0, [0], [2], 7, None, "0"):
         points = [] if data is None else [{"customdata": data}]
-        monkeypatch.setattr(ticket_overlap.st, "session_state", {"picture": {"selection": {"points": points}}})
-        ticket_overlap._take_click("picture", summary, sets)
-    assert chosen == [("present", "alpha:0.5"), ("present", "alpha:0.5"), ("alpha:0.5",)]
+        monkeypatch.setattr(overlap.st, "session_state", {"picture": {"selection": {"points": points}}})
+        overlap._take_click("picture", summary, sets)
+    members = [("present", "alpha:0.5"), ("present", "alpha:0.5"), ("alpha:0.5",)]
+    assert chosen == [("overlap", each) for each in members]
 
 
 @pytest.mark.parametrize(("typed", "words"), [("abc", "abc is no level"), ("0.1, 2", "2 is no level"), ("nan", "nan")])
@@ -124,7 +124,7 @@ def test_of_two_runs_with_one_name_the_chosen_one_is_taken(open_app, save_run):
 
 
 def test_numbered_names_meet_no_other_name():
-    assert overlap_choice._tell_apart(["A", "A (2)", "A", "A", "B"]) == ["A", "A (2)", "A (3)", "A (4)", "B"]
+    assert overlap._tell_apart(["A", "A (2)", "A", "A", "B"]) == ["A", "A (2)", "A (3)", "A (4)", "B"]
 
 
 def test_two_files_of_one_name_are_two_sets(open_app, pair_folder, monkeypatch):
@@ -132,11 +132,11 @@ def test_two_files_of_one_name_are_two_sets(open_app, pair_folder, monkeypatch):
     from kslottery_core.tickets import Ticket
 
     tickets = [Ticket((3,), 64, "list"), Ticket((4, 5), 64, "list")]
-    monkeypatch.setattr(overlap_choice, "read_ticket_file", lambda upload, vocabulary: upload.ticket)
+    monkeypatch.setattr(overlap, "read_ticket_file", lambda upload, vocabulary: upload.ticket)
     uploads = [SimpleNamespace(name="mine.txt", ticket=ticket) for ticket in tickets]
-    monkeypatch.setattr(overlap_choice.st, "session_state", {"overlap_files": uploads})
+    monkeypatch.setattr(overlap.st, "session_state", {"overlap_files": uploads})
     comparison = load_comparison(PairChoice(str(pair_folder / "before"), str(pair_folder / "after")))
-    found = overlap_choice._read_files(comparison)
+    found = overlap._read_files(comparison)
     assert [entry.key for entry in found] == ["file:mine.txt", "file:mine.txt (2)"]
     assert [np.flatnonzero(entry.mask).tolist() for entry in found] == [[3], [4, 5]]
 
@@ -159,7 +159,7 @@ def test_published_tickets_are_offered_where_the_vocabulary_fits(open_app, monke
         "ca": Ticket((3, 5), 64, "published", significance_level=0.05),
         "en-ca@0.5": Ticket((3,), 64, "published", significance_level=0.5),
     }
-    monkeypatch.setattr("dashboard.views.tokens.overlap_choice.load_fitting_published", lambda size: fitting)
+    monkeypatch.setattr("dashboard.views.tokens.overlap.load_fitting_published", lambda size: fitting)
     options = open_app("tokens", overlap="shown").multiselect(key="overlap_sets").options
     assert options == ["Published: ca, α = 0.05 (2 tokens)", "Published: en-ca, α = 0.5 (1 token)"]
 

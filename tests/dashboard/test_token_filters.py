@@ -11,9 +11,8 @@ from dashboard import loaders, state
 from dashboard.state import TokenFilter, TokenOrder
 from dashboard.views.tokens import search_loading as token_search
 from dashboard.views.tokens import table as token_table
-from dashboard.views.tokens.filter import filter_tokens
 from dashboard.views.tokens.search_loading import TokenSearchError, load_search_mask
-from dashboard.views.tokens.table import build_display, sort_tokens
+from dashboard.views.tokens.table import build_display, filter_tokens, sort_tokens
 from dashboard.wording import ORDER_NAMES, SCRIPT_NAMES
 from kslottery_core.checkpoints.token_scripts import TOKEN_SCRIPTS
 

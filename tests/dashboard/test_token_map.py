@@ -10,9 +10,9 @@ from dashboard import loaders
 from dashboard.state import TokenMapView
 from dashboard.state.address import build_address, forget_addressed, read_address
 from dashboard.state.choice import Choice
+from dashboard.views.tokens.loading import PackedTokens, load_packed_tokens, pack_tokens
 from dashboard.views.tokens.map import MOST_PICKED, _describe, build_settings, choose_picked, limit_view
 from dashboard.views.tokens.map_figure import summarise_token_map, token_map_figure
-from dashboard.views.tokens.map_loading import PackedTokens, load_packed_tokens, pack_tokens
 
 ORDER = [3, 0, 4, 1, 2]  # token ids from the largest D down
 

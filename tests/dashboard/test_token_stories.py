@@ -7,9 +7,9 @@ from dashboard import loaders
 from dashboard.loaders import AlphaChoice, PairChoice
 from dashboard.state import StoryView
 from dashboard.state.story_address import build_story_address, read_story_address
-from dashboard.views.tokens import overlay
-from dashboard.views.tokens.overlay import build_token_numbers
-from dashboard.views.tokens.story_loading import load_neighbours
+from dashboard.views.tokens import story
+from dashboard.views.tokens.loading import load_neighbours
+from dashboard.views.tokens.story import build_token_numbers
 from kslottery_core.tickets import create_list_ticket
 
 
@@ -105,15 +105,15 @@ def test_numbers_of_many_tokens_are_computed_only_for_the_file(open_app, compari
         asked.append(len(token_ids))
         return build_token_numbers(comparison, selection, token_ids)
 
-    monkeypatch.setattr(overlay, "build_token_numbers", build)
+    monkeypatch.setattr(story, "build_token_numbers", build)
     app = open_app("tokens", tokens=",".join(map(str, range(30))))
     assert asked == [20]
     assert len(find_table(app, "Gap at")) == 20
     assert "The table holds the first 20 of 30 tokens, the CSV file all of them." in read_texts(app)
     written = []
-    monkeypatch.setattr(overlay.st, "download_button", lambda *_, data, **__: written.append(data()))
+    monkeypatch.setattr(story.st, "download_button", lambda *_, data, **__: written.append(data()))
     selection = loaders.load_selection(comparison, AlphaChoice())
-    overlay.show_token_overlay(comparison, selection, list(range(30)))
+    story.show_token_overlay(comparison, selection, list(range(30)))
     assert len(written[0].decode("utf-8-sig").splitlines()) == 1 + 30
 
 
@@ -289,7 +289,7 @@ def test_ticket_files_are_looked_into_and_wrong_ones_told(open_app):
 
 
 def test_published_tickets_are_there_for_a_vocabulary_of_their_size():
-    from dashboard.views.tokens.tickets_loading import load_fitting_published
+    from dashboard.views.tokens.loading import load_fitting_published
 
     assert load_fitting_published(64) == {}
     published = load_fitting_published(32000)

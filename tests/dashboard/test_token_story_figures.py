@@ -4,18 +4,22 @@ import numpy as np
 import pytest
 
 from dashboard.palette import AFTER, BEFORE, MARK, SERIES
+from dashboard.views.tokens.figures import (
+    cdf_difference_figure,
+    coordinate_shift_figure,
+    describe_coordinate_shifts,
+    describe_shared,
+    mark_spans,
+    occurrences_figure,
+    sorted_shift_figure,
+    summarise_coordinate_shifts,
+    summarise_overlaid_token,
+    summarise_place,
+)
 from dashboard.views.tokens.neighbours_figure import (
     describe_neighbour_changes,
     neighbour_figure,
     summarise_neighbour_changes,
-)
-from dashboard.views.tokens.occurrences_figure import mark_spans, occurrences_figure
-from dashboard.views.tokens.overlay_figure import cdf_difference_figure, sorted_shift_figure, summarise_overlaid_token
-from dashboard.views.tokens.place_figure import describe_shared, summarise_place
-from dashboard.views.tokens.shift_figure import (
-    coordinate_shift_figure,
-    describe_coordinate_shifts,
-    summarise_coordinate_shifts,
 )
 from kslottery_core.corpora import Occurrence, TokenOccurrences
 from kslottery_core.ks import compute_cdf_gap

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dashboard.views.tokens.values import _write_defined
+from dashboard.views.tokens.story import _write_defined
 
 
 @pytest.mark.parametrize(("value", "text"), [(np.nan, "not defined"), (0.98765432, "0.9877"), (-1.0, "-1")])

@@ -11,6 +11,7 @@ import streamlit as st
 from dashboard import state
 from dashboard.controls.picture import show_picture
 from dashboard.loaders import Comparison
+from dashboard.views.tokens.loading import NEIGHBOUR_COUNT, NeighbourPair, load_neighbours
 from dashboard.views.tokens.neighbours_figure import (
     CHANGE_NAMES,
     NeighbourChanges,
@@ -18,7 +19,6 @@ from dashboard.views.tokens.neighbours_figure import (
     neighbour_figure,
     summarise_neighbour_changes,
 )
-from dashboard.views.tokens.story_loading import NEIGHBOUR_COUNT, NeighbourPair, load_neighbours
 from dashboard.views.tokens.table import pick_tokens
 from dashboard.wording import format_noun, format_token
 from kslottery_core.progress import OnProgress, ProgressEvent

@@ -13,11 +13,10 @@ from dashboard.controls.pair_header import load_shown_comparison, show_pair_line
 from dashboard.controls.token_text import show_token_text
 from dashboard.loaders import SelectedTicket
 from dashboard.loaders.vocabulary import load_pair_counts
-from dashboard.views.tokens.filter import show_token_filter
 from dashboard.views.tokens.map import show_token_map
+from dashboard.views.tokens.overlap import show_ticket_overlap
 from dashboard.views.tokens.story import show_token_stories
-from dashboard.views.tokens.table import show_token_downloads, show_token_table
-from dashboard.views.tokens.ticket_overlap import show_ticket_overlap
+from dashboard.views.tokens.table import show_token_downloads, show_token_filter, show_token_table
 from dashboard.wording import escape_markdown
 from kslottery_core.errors import KSLotteryError
 

@@ -14,7 +14,7 @@ from dashboard.loaders.vocabulary import load_pair_counts, name_text
 from dashboard.report.block import DIGITS, Block, Picture, Table
 from dashboard.report.context import NO_PAIR, ReportContext, shorten_digest, sign_pair
 from dashboard.state.rule import describe_rule
-from dashboard.views.tokens.distribution_figure import row_histogram_figure, summarise_row_histogram, token_cdf_figure
+from dashboard.views.tokens.figures import row_histogram_figure, summarise_row_histogram, token_cdf_figure
 from dashboard.views.tokens.map_figure import summarise_token_map, token_map_figure
 from dashboard.wording import KIND_NAMES, MAP_AXIS_NAMES, NOT_DEFINED, format_name, format_noun
 from kslottery_core.errors import KSLotteryError

@@ -15,8 +15,8 @@ from dashboard.controls.ticket_shelf import read_ticket_file
 from dashboard.loaders import Comparison, SelectedTicket
 from dashboard.loaders.vocabulary import get_pair_vocabulary
 from dashboard.state import LARGEST_SIGNIFICANCE_LEVEL, LEAST_SIGNIFICANCE_LEVEL, describe_rule
-from dashboard.views.tokens.place_figure import describe_shared, summarise_place
-from dashboard.views.tokens.tickets_loading import RowRun, RowRuns, list_row_runs, load_fitting_published
+from dashboard.views.tokens.figures import describe_shared, summarise_place
+from dashboard.views.tokens.loading import RowRun, RowRuns, list_row_runs, load_fitting_published
 from dashboard.wording import (
     METHOD_NAMES,
     STATE_NAMES,

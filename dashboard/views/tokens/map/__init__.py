@@ -20,7 +20,7 @@ from dashboard import state
 from dashboard.loaders import Comparison, SelectedTicket
 from dashboard.palette import MARK, NEUTRAL, WINNER
 from dashboard.state import MOST_PICKED, TokenMapView
-from dashboard.views.tokens.map_loading import PackedTokens, load_packed_tokens
+from dashboard.views.tokens.loading import PackedTokens, load_packed_tokens
 from dashboard.views.tokens.table import pick_tokens
 from dashboard.wording import (
     MAP_ACROSS,

@@ -1,7 +1,4 @@
-"""Which tokens several sets have in common: a bar for each combination of sets, and dots that say which sets it is.
-
-The layout is that of UpSet: Lex, Gehlenborg, Strobelt, Vuillemot and Pfister, IEEE TVCG 20 (2014), 1983-1992.
-"""
+"""Which tokens several sets share, and how many: summary and figure."""
 
 from __future__ import annotations
 
