@@ -9,7 +9,7 @@ are arranged.
 import pytest
 from browser_waiting import wait_until_still
 
-from dashboard.views.studies.entries import build_demo_study
+from dashboard.views.studies.form import build_demo_study
 from kslottery_core.demo import DEMO_PATH
 from kslottery_core.runs import RunStore
 from kslottery_core.studies import StudyStore

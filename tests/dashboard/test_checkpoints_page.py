@@ -20,8 +20,8 @@ from dashboard.loaders.series import (
     load_series_selection,
     split_revision,
 )
-from dashboard.views.checkpoints.rows import build_overlap_table
-from dashboard.views.checkpoints.table import build_series_table
+from dashboard.views.checkpoints.page import build_series_table
+from dashboard.views.checkpoints.tables import build_overlap_table
 from kslottery_core.errors import CheckpointError
 
 

@@ -7,14 +7,20 @@ from dashboard.controls.ticket_figures import statistic_histogram_figure, summar
 from dashboard.palette import MARK
 from dashboard.views.checkpoints.figures import (
     WinnerBars,
+    growth_figure,
     overlap_figure,
+    summarise_growth,
     summarise_overlap,
     summarise_sharing,
     winner_bar_figure,
 )
-from dashboard.views.checkpoints.growth_figure import growth_figure, summarise_growth
-from dashboard.views.layers.figures import layer_map_figure, summarise_layers
-from dashboard.views.layers.scan_figure import find_least_winning_level, summarise_entry, summarise_scan
+from dashboard.views.layers.figures import (
+    find_least_winning_level,
+    layer_map_figure,
+    summarise_entry,
+    summarise_layers,
+    summarise_scan,
+)
 from kslottery_core.ks import compute_p_values
 from kslottery_core.scans import ScanEntry, SkippedParameter, describe_parameter
 from kslottery_core.tickets import compute_overlap

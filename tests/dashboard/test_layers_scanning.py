@@ -12,7 +12,8 @@ import kslottery_core.checkpoints
 import kslottery_core.scans
 from dashboard.loaders import PairChoice
 from dashboard.loaders.scan import go_on_scanning, load_kept_scan, plan_scan
-from dashboard.views.layers import control, page
+from dashboard.views.layers import controls as control
+from dashboard.views.layers import page
 from dashboard.wording import escape_markdown
 from kslottery_core.errors import CheckpointError
 from kslottery_core.progress import ProgressEvent

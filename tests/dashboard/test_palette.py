@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from dashboard.palette import AFTER, BEFORE, MARK, NEUTRAL, SERIES, WINNER, choose_series_line
-from dashboard.views.checkpoints.growth_figure import growth_figure, summarise_growth
+from dashboard.views.checkpoints.figures import growth_figure, summarise_growth
 from dashboard.views.compare.figures import score_bar_figure, summarise_scores
 from dashboard.views.runs.figures import loss_curve_figure, summarise_loss
-from dashboard.views.studies import grid
+from dashboard.views.studies import progress as grid
 from dashboard.views.tokens.figures import (
     MOST_OVERLAID,
     OverlaidToken,

@@ -193,7 +193,7 @@ def test_the_preview_writes_numbers_as_the_file_does(open_app, monkeypatch):
     )
     block = Block("What was compared", tables=(Table(frame, "Rows", decimals={"D": 4}),))
     known = replace(find_block("pair"), build=lambda context: block)
-    monkeypatch.setattr("dashboard.views.report.opening.find_block", lambda name: known)
+    monkeypatch.setattr("dashboard.views.report.controls.find_block", lambda name: known)
     app = open_app("report", blocks="pair")
     shown = app.dataframe[0].proto
     texts = pa.ipc.open_stream(shown.arrow_data.styler.display_values).read_pandas()

@@ -7,7 +7,7 @@ import pytest
 
 from dashboard import loaders
 from dashboard.controls.run_summary import describe_group_differences, group_runs, summarise_run
-from dashboard.views.runs import entries
+from dashboard.views.runs import form as entries
 from kslottery_core.errors import RunError
 from kslottery_core.jobs import read_host
 from kslottery_core.runs import RunStore
@@ -472,7 +472,7 @@ def test_line_breaks_of_outputs_are_seen(open_app, save_run, make_score):
 
 @pytest.mark.parametrize(("words", "height"), [(60, "content"), (4000, 720)])
 def test_an_output_is_shown_whole_however_long_it_is(open_app, save_run, make_score, monkeypatch, words, height):
-    from dashboard.views.compare import output_table
+    from dashboard.views.compare import page as output_table
 
     heights = []
     show = output_table.st.table

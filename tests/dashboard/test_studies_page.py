@@ -9,8 +9,8 @@ import kslottery_core.studies
 from dashboard import loaders
 from dashboard.report.csv_file import build_csv
 from dashboard.state import Choice, StudiesView, build_address, read_address
-from dashboard.views.studies.grid import arrange_cells
-from dashboard.views.studies.table import build_result_rows
+from dashboard.views.studies.progress import arrange_cells
+from dashboard.views.studies.results import build_result_rows
 from kslottery_core.corpora import CorpusSpec
 from kslottery_core.jobs import read_host
 from kslottery_core.studies import RowRule, StudyArm, StudySpec, StudyStore, StudyText

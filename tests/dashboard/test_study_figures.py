@@ -4,8 +4,15 @@ from dataclasses import dataclass
 import pytest
 
 from dashboard.palette import SERIES
-from dashboard.views.studies.figures import COSTS, ParetoSummary, StudyPoint, pareto_figure
-from dashboard.views.studies.ticket_size_figure import describe_ticket_sizes, summarise_ticket_sizes, ticket_size_figure
+from dashboard.views.studies.figures import (
+    COSTS,
+    ParetoSummary,
+    StudyPoint,
+    describe_ticket_sizes,
+    pareto_figure,
+    summarise_ticket_sizes,
+    ticket_size_figure,
+)
 
 BASE = StudyPoint("Base model", "", 3.8, 3.0, 4.6, 0, 5.0)
 TICKET = StudyPoint("Ticket", "learning rate 0.01", 60.0, 55.0, 63.0, 512, 40.0)

@@ -19,13 +19,14 @@ from dashboard.report.context import NO_PAIR, ReportContext, by_level, shorten_d
 from dashboard.state.rule import describe_rule
 from dashboard.views.checkpoints.figures import (
     WinnerBars,
+    growth_figure,
     overlap_figure,
+    summarise_growth,
     summarise_overlap,
     summarise_sharing,
     winner_bar_figure,
 )
-from dashboard.views.checkpoints.growth_figure import growth_figure, summarise_growth
-from dashboard.views.checkpoints.rows import build_checkpoint_table, build_overlap_table
+from dashboard.views.checkpoints.tables import build_checkpoint_table, build_overlap_table
 from dashboard.wording import format_count, format_noun, format_number, name_source
 from kslottery_core.errors import KSLotteryError
 

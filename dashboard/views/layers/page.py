@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pandas as pd
 import streamlit as st
 
 from dashboard import state
@@ -16,26 +19,203 @@ from dashboard.controls.pair_header import find_shown_pair, name_pair, offer_dem
 from dashboard.controls.picture import show_picture
 from dashboard.controls.ticket_figures import statistic_histogram_figure, summarise_statistics
 from dashboard.loaders.scan import PlannedScan, load_kept_scan, plan_scan
-from dashboard.views.layers.control import describe_scan, scan_on, show_broken_scan, show_scan_choice, show_scan_control
-from dashboard.views.layers.map import choose_matrix, show_layer_map
-from dashboard.views.layers.rows import build_scan_table
-from dashboard.views.layers.scan_figure import MatrixNumbers, find_least_winning_level, summarise_entry, summarise_scan
-from dashboard.views.layers.table import find_row_labels, show_scan_table, show_unit_table
+from dashboard.loaders.vocabulary import is_fetched, load_vocabulary
+from dashboard.report.csv_file import build_csv
+from dashboard.views.layers.controls import (
+    describe_scan,
+    scan_on,
+    show_broken_scan,
+    show_scan_choice,
+    show_scan_control,
+)
+from dashboard.views.layers.figures import (
+    MatrixNumbers,
+    find_least_winning_level,
+    layer_map_figure,
+    summarise_entry,
+    summarise_layers,
+    summarise_scan,
+)
+from dashboard.views.layers.tables import build_scan_table
 from dashboard.wording import (
     CORRECTION_NAMES,
+    MEASURE_NAMES,
     escape_markdown,
     format_code,
     format_count,
     format_noun,
     format_number,
     format_share,
+    shorten,
 )
 from kslottery_core.errors import KSLotteryError
 from kslottery_core.ks import format_statistic
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dashboard.loaders import PairChoice
     from kslottery_core.scans import Scan, ScanEntry
+
+
+def show_layer_map(matrices: Sequence[MatrixNumbers], scan: Scan) -> None:
+    """One tile a matrix; a click on a tile chooses it."""
+    from kslottery_core.scans import describe_parameter
+
+    view = state.get_choice().layers
+    st.session_state["scan_measure"], st.session_state["scan_log"] = view.measure, view.log_scale
+    heading, measure, scale = st.columns([3, 2, 1.2], vertical_alignment="bottom")
+    heading.header("Layer by matrix")
+    measure.selectbox(
+        "Colours show",
+        list(MEASURE_NAMES),
+        format_func=MEASURE_NAMES.__getitem__,
+        key="scan_measure",
+        on_change=lambda: state.change("layers", measure=st.session_state["scan_measure"]),
+    )
+    scale.toggle(
+        "Log colours",
+        key="scan_log",
+        on_change=lambda: state.change("layers", log_scale=st.session_state["scan_log"]),
+        help="Tells small values apart. Tiles without colour are explained above the picture.",
+    )
+    summary = summarise_layers(
+        matrices,
+        scan.skipped,
+        {name: describe_parameter(name) for name in scan.remaining},
+        measure=view.measure,
+        unit=scan.spec.unit,
+    )
+    chosen = find_chosen(matrices).parameter if matrices else None
+    # The browser keeps the clicked tile by its number: other tiles are another picture.
+    tiles = "\n".join(f"{cell.parameter} {cell.state}" for cell in summary.cells)
+    digest = hashlib.sha256(tiles.encode()).hexdigest()[:12]
+    key = f"layer_map_{digest}"
+    show_picture(
+        layer_map_figure(summary, log_scale=view.log_scale, chosen=chosen),
+        key=key,
+        on_select=lambda: _take_click(key),
+        selection_mode="points",
+        config={"displayModeBar": False},
+        alt=f"{MEASURE_NAMES[view.measure]} of each matrix by layer",
+    )
+
+
+def _take_click(key: str) -> None:
+    points = st.session_state[key]["selection"]["points"]
+    names = [point["customdata"] for point in points if point.get("customdata")]
+    if names:
+        name = names[0]
+        state.change("layers", parameter=name if isinstance(name, str) else name[0])
+
+
+def find_chosen(matrices: Sequence[MatrixNumbers]) -> MatrixNumbers:
+    """The matrix that was picked; else the one with the largest share of winners, then with the largest D."""
+    wanted = state.get_choice().layers.parameter
+    for numbers in matrices:
+        if numbers.parameter == wanted:
+            return numbers
+    return max(matrices, key=lambda numbers: (numbers.winners / numbers.units, numbers.largest_statistic))
+
+
+def choose_matrix(matrices: Sequence[MatrixNumbers]) -> MatrixNumbers:
+    """Show the list of matrices by name; returns the chosen one."""
+    wanted, chosen = state.get_choice().layers.parameter, find_chosen(matrices)
+    if wanted is not None and chosen.parameter != wanted:
+        st.caption(f"No matrix compared here is called {format_code(shorten(wanted))}.")
+    st.session_state["scan_matrix"] = chosen.parameter
+    st.selectbox(
+        "One matrix in full (or click a tile)",
+        [numbers.parameter for numbers in matrices],
+        key="scan_matrix",
+        on_change=lambda: state.change("layers", parameter=st.session_state["scan_matrix"]),
+    )
+    return chosen
+
+
+_MOST_ROWS = 14
+
+
+def show_scan_table(table: pd.DataFrame) -> None:
+    """The table, sortable by a click on a column's name, and its download."""
+    st.dataframe(
+        table,
+        hide_index=True,
+        height=40 + 35 * min(max(len(table), 1), _MOST_ROWS),
+        column_config=_CONFIG,
+        key="scan_table",
+        placeholder="",
+        alt="Every matrix with its winners, D and shift",
+    )
+    st.download_button(
+        "All matrices as CSV",
+        data=lambda: build_csv(table),
+        file_name="layers.csv",
+        mime="text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+        key="scan_csv",
+    )
+
+
+def find_row_labels(choice: PairChoice, entry: ScanEntry) -> tuple[str, ...] | None:
+    """The token of each row, (V,), of a matrix that holds one row a token; None for others, and where none is at hand.
+
+    Nothing is fetched for this: the tokens of a hub id stay unnamed.
+    """
+    if entry.unit != "row" or entry.layer is not None or is_fetched(choice.before or "", choice.before_revision):
+        return None
+    try:
+        vocabulary = load_vocabulary(choice.before or "", choice.before_revision)
+    except KSLotteryError:
+        return None  # ids alone still say which rows these are
+    return vocabulary.labels if vocabulary.size == entry.units else None
+
+
+def show_unit_table(entry: ScanEntry, least_count: int | None, labels: Sequence[str] | None = None) -> None:
+    """The rows (or columns) of one matrix with the largest D; `least_count` is the least k that wins, None if none.
+
+    `labels` (V,) are the tokens that the rows stand for.
+    """
+    from kslottery_core.ks import compute_p_values
+
+    name, counts = entry.unit.capitalize(), np.array(entry.top_counts, dtype=int)
+    table = pd.DataFrame(
+        {
+            name: entry.top_units,
+            **({} if labels is None else {"Token": [labels[unit] for unit in entry.top_units]}),
+            "D": counts / entry.width,
+            "p": compute_p_values(entry.width)[counts],
+            "Wins": counts >= least_count if least_count is not None else np.zeros(len(counts), dtype=bool),
+        }
+    )
+    st.markdown(f"**{name}s with the largest D**")
+    st.dataframe(
+        table,
+        hide_index=True,
+        height=min(38 + 35 * max(len(table), 1), 248),
+        key="matrix_units",
+        column_config={"D": _number(format="%.4f"), "p": _number(format="%.3g")},
+        placeholder="",
+        alt=f"{name}s of {entry.parameter} with the largest D",
+    )
+
+
+_number = st.column_config.NumberColumn
+_CONFIG = {
+    "Matrix": st.column_config.TextColumn(width=250, pinned=True),
+    "Layer": _number(format="%d", width=56),
+    "Units": _number(format="localized", width=64, help="Rows or columns: how many tests this matrix has"),
+    "Width": _number(format="localized", width=60, help="How many values one row or column holds"),
+    "Changed": _number(format="localized", width=72, help="Rows or columns with at least one other value"),
+    "Winners": _number(format="localized", width=70, help="Rows or columns that win at the present α"),
+    "Share": _number(format="%.3g %%", width=64, help="Winners among all rows or columns of this matrix"),
+    "Wins from D": _number(format="%.4f", width=88, help="The least D that wins here; it depends on the width"),
+    "Largest D": _number(format="%.4f", width=78),
+    "Median D": _number(format="%.4f", width=78),
+    "Median L2 shift": _number(format="%.4g", width=106, help="Euclidean distance between before and after"),
+    "Note": st.column_config.TextColumn(width=220),
+}
 
 
 def render() -> None:

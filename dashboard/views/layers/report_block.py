@@ -9,9 +9,8 @@ from dashboard.loaders.scan import PlannedScan, load_kept_scan, plan_scan
 from dashboard.report.block import Block, Picture, Table
 from dashboard.report.context import NO_PAIR, ReportContext, by_level, shorten_digest
 from dashboard.state.rule import describe_rule
-from dashboard.views.layers.figures import layer_map_figure, summarise_layers
-from dashboard.views.layers.rows import build_scan_table
-from dashboard.views.layers.scan_figure import summarise_entry, summarise_scan
+from dashboard.views.layers.figures import layer_map_figure, summarise_entry, summarise_layers, summarise_scan
+from dashboard.views.layers.tables import build_scan_table
 from dashboard.wording import MEASURE_NAMES, format_noun, format_share, name_source
 from kslottery_core.errors import KSLotteryError
 

@@ -8,8 +8,13 @@ from dashboard import state
 from dashboard.report.html_file import build_html, name_file
 from dashboard.report.report import Report
 from dashboard.report.slides import build_slides
-from dashboard.views.report.editor import show_report_editor
-from dashboard.views.report.opening import build_shown_report, find_chosen_blocks, load_presented_report, open_context
+from dashboard.views.report.controls import (
+    build_shown_report,
+    find_chosen_blocks,
+    load_presented_report,
+    open_context,
+    show_report_editor,
+)
 from dashboard.views.report.presenter import show_slides
 from dashboard.views.report.preview import show_section
 from dashboard.wording import escape_markdown, format_moment, format_noun

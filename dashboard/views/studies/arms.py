@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from dashboard.controls.fields import KEEP, read_text
-from dashboard.views.studies.fields import name_field, read_numbers, read_optional_number
+from dashboard.views.studies.form import name_field, read_numbers, read_optional_number
 from dashboard.wording import CORRECTION_NAMES, format_number
 from kslottery_core.errors import StudyError
 from kslottery_core.tuning.settings import DEFAULT_LEARNING_RATES, TRAINED_METHODS

@@ -5,8 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard import loaders, state
-from dashboard.views.studies.entries import build_demo_study
-from dashboard.views.studies.form import OPEN_FORM, describe_plan, launch_study, show_study_form
+from dashboard.views.studies.form import OPEN_FORM, build_demo_study, describe_plan, launch_study, show_study_form
 from dashboard.views.studies.loading import CellSignature, load_study_store, plan_study, sign_cells
 from dashboard.views.studies.progress import choose_study, show_progress
 from dashboard.views.studies.results import show_results

@@ -11,7 +11,7 @@ from dashboard.report.block import Block, Picture, Table
 from dashboard.report.context import ReportContext, shorten_digest
 from dashboard.views.studies.figures import pareto_figure
 from dashboard.views.studies.loading import load_study_store, load_study_table
-from dashboard.views.studies.rows import build_result_rows, summarise_pareto
+from dashboard.views.studies.tables import build_result_rows, summarise_pareto
 from dashboard.wording import STUDY_STATE_NAMES, format_moment, format_name, format_noun
 from kslottery_core.errors import KSLotteryError
 
