@@ -106,7 +106,7 @@ def draft_corpus(part: str) -> CorpusSpec:
     """The text as the form names it, without chosen columns. Raises KSLotteryError for a missing or wrong entry."""
     from kslottery_core.corpora import CorpusSpec
 
-    path, words, state = read_text(f"run_{part}"), PART_NAMES[part], st.session_state
+    path, words, entries = read_text(f"run_{part}"), PART_NAMES[part], st.session_state
     if not path:
         raise RunError(f"The {words} is missing; give a file of sentence pairs.")
     if not is_on_hub(path) and not text_exists(path):
@@ -118,7 +118,7 @@ def draft_corpus(part: str) -> CorpusSpec:
         path,
         read_text("run_source"),
         read_text("run_target"),
-        state.get(f"run_{part}_limit"),
+        entries.get(f"run_{part}_limit"),
         split=_read_split(part, path),
         subset=(read_text(f"run_{part}_subset") or None) if is_on_hub(path) else None,
         max_rejected_share=read_number("run_rejected_percent") / 100,
@@ -127,10 +127,10 @@ def draft_corpus(part: str) -> CorpusSpec:
         return spec
     return replace(
         spec,
-        min_characters=state.get("run_min_characters"),
-        max_characters=state.get("run_max_characters"),
-        max_length_ratio=state.get("run_max_length_ratio"),
-        drop_duplicates=bool(state.get("run_drop_duplicates")),
+        min_characters=entries.get("run_min_characters"),
+        max_characters=entries.get("run_max_characters"),
+        max_length_ratio=entries.get("run_max_length_ratio"),
+        drop_duplicates=bool(entries.get("run_drop_duplicates")),
     )
 
 

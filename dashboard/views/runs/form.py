@@ -232,21 +232,21 @@ def list_suggestions(method: str, settings: TuningSettings) -> dict[str, object]
 
 def build_settings(method: str, defaults: TuningSettings, tied: bool | None) -> TuningSettings:
     """The settings that the form asks for, those of other methods left as they are. Raises KSLotteryError."""
-    state = st.session_state
+    entries = st.session_state
     settings = replace(
         defaults,
         learning_rate=float(read_number(name_training_field("learning_rate", method))),
         epochs=float(read_number(name_training_field("epochs", method))),
-        max_steps=state.get(name_training_field("steps", method)),
+        max_steps=entries.get(name_training_field("steps", method)),
         batch_size=int(read_number(name_training_field("batch", method))),
         gradient_accumulation=int(read_number(name_training_field("accumulation", method))),
-        schedule=state[name_training_field("schedule", method)],
+        schedule=entries[name_training_field("schedule", method)],
         seed=int(read_number(name_training_field("seed", method))),
         max_length=int(read_number(name_training_field("max_length", method))),
         ticket_rows="input",
     )
     if method == "ticket" and tied:
-        settings = replace(settings, ticket_rows=state["run_ticket_rows"])
+        settings = replace(settings, ticket_rows=entries["run_ticket_rows"])
     if method == "lora":
         names = tuple(name.strip() for name in read_text("run_lora_targets").split(",") if name.strip())
         lora = LoraSettings(
@@ -338,7 +338,7 @@ def build_spec(method: str, name: str, comparison: Comparison | None) -> RunSpec
     """The run that the form asks for. Raises KSLotteryError with one sentence for a missing or wrong entry."""
     from kslottery_core.runs import RunSpec
 
-    state = st.session_state
+    entries = st.session_state
     defaults, evaluation = choose_defaults(method, comparison)
     trained = method in TRAINED_METHODS
     if not read_text("run_model"):
@@ -357,15 +357,15 @@ def build_spec(method: str, name: str, comparison: Comparison | None) -> RunSpec
         after_revision=(read_text("run_after_revision") or None) if method == "transfer" else None,
         train=build_corpus("train") if trained else None,
         test=build_corpus("test") if read_text("run_test") else None,
-        prompt=state["run_prompt"],
+        prompt=entries["run_prompt"],
         tuning=build_settings(method, defaults, find_tied(comparison))
         if trained
         else replace(defaults, ticket_rows="input"),
         evaluation=replace(
             evaluation, beams=int(read_number("run_beams")), max_new_tokens=int(read_number("run_new_tokens"))
         ),
-        device=state["run_device"],
-        output=state.get("run_output", "rows") if method in KEPT_METHODS else "rows",
+        device=entries["run_device"],
+        output=entries.get("run_output", "rows") if method in KEPT_METHODS else "rows",
     )
 
 

@@ -94,20 +94,20 @@ def suggest_row_entries(comparison: Comparison | None) -> dict[str, object]:
 
 def name_rows(comparison: Comparison | None) -> str:
     """The choice in a few words, for the name of a run."""
-    state, source = st.session_state, get_source(comparison)
-    seed = f"seed {state.get('run_row_seed')}"
+    entries, source = st.session_state, get_source(comparison)
+    seed = f"seed {entries.get('run_row_seed')}"
     if source == FROM_ALPHA and comparison is not None:
         alpha, words = state.get_choice().alpha, format_noun(_select_at_alpha(comparison).size, "token")
         if alpha.top_k is not None:
             return f"{words} with the largest D"
         return f"{words} at α {format_level(alpha.significance_level)}"
     return {
-        FROM_TOP: f"{format_noun(int(state.get('run_top') or 0), 'token')} with the largest D",
-        FROM_FREQUENT: f"{format_noun(int(state.get('run_frequent') or 0), 'frequent token')}",
-        FROM_RANDOM: f"{format_noun(int(state.get('run_random') or 0), 'random token')}, {seed}",
+        FROM_TOP: f"{format_noun(int(entries.get('run_top') or 0), 'token')} with the largest D",
+        FROM_FREQUENT: f"{format_noun(int(entries.get('run_frequent') or 0), 'frequent token')}",
+        FROM_RANDOM: f"{format_noun(int(entries.get('run_random') or 0), 'random token')}, {seed}",
         FROM_MATCHED: f"tokens as frequent as the ticket's, {seed}",
         FROM_PROMPT: "tokens of the prompt",
-        FROM_PUBLISHED: f"published ticket {state.get('run_published') or ''}".rstrip(),
+        FROM_PUBLISHED: f"published ticket {entries.get('run_published') or ''}".rstrip(),
         FROM_LIST: "list of tokens",
         FROM_FILE: "ticket file",
         FROM_UNION: "union of tickets",

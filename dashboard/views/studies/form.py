@@ -12,9 +12,16 @@ from dashboard.controls.fields import KEEP, fill_fields, read_text
 from dashboard.controls.text_fields import describe_lines, mark_problem, may_look
 from dashboard.loaders import AlphaChoice, PairChoice
 from dashboard.loaders.texts import is_on_hub, load_preview, text_exists
-from dashboard.views.studies.arms import build_arms, show_arms, suggest_arm_entries
+from dashboard.views.studies.arms import (
+    build_arms,
+    read_numbers,
+    read_required_number,
+    show_arms,
+    split_list,
+    suggest_arm_entries,
+)
 from dashboard.views.studies.loading import StudyPlan, load_study_store, plan_study
-from dashboard.wording import DEVICE_NAMES, escape_markdown, format_noun, shorten
+from dashboard.wording import DEVICE_NAMES, escape_markdown, format_noun
 from kslottery_core.errors import KSLotteryError, StudyError
 
 if TYPE_CHECKING:
@@ -22,44 +29,6 @@ if TYPE_CHECKING:
     from kslottery_core.evaluation.settings import EvaluationSettings
     from kslottery_core.studies import StudyRecord, StudySpec, StudyText
     from kslottery_core.tuning.settings import TuningSettings
-
-
-def name_field(kind: str, arm: str) -> str:
-    """The key of what the form asks for an arm: `arm` whether it is ticked, `rates` its learning rates."""
-    return f"study_{kind}_{arm}"
-
-
-def split_list(text: str) -> tuple[str, ...]:
-    """The parts of a text with commas between them, without white space around them."""
-    return tuple(part.strip() for part in text.replace(";", ",").split(",") if part.strip())
-
-
-def read_numbers(key: str, words: str, *, whole: bool = False) -> tuple:
-    """The numbers of a field, int where `whole`, else float; none where it is empty. Raises StudyError."""
-    kind = "whole numbers" if whole else "numbers"
-    numbers = []
-    for part in split_list(read_text(key)):
-        try:
-            numbers.append(int(part) if whole else float(part))
-        except ValueError:
-            raise StudyError(
-                f"The {words}: expected {kind} with commas between them, found {shorten(part)!r}; correct it."
-            ) from None
-    return tuple(numbers)
-
-
-def read_optional_number(key: str) -> int | None:
-    """A whole number, None where the field is empty."""
-    value = st.session_state.get(key)
-    return None if value is None else int(value)
-
-
-def read_required_number(key: str, words: str) -> int:
-    """A whole number. Raises StudyError where the field is empty."""
-    value = read_optional_number(key)
-    if value is None:
-        raise StudyError(f"The {words} is missing; fill it in.")
-    return value
 
 
 TARGET_SIGN = "{target}"
