@@ -232,7 +232,8 @@ def _show_runs(record: StudyRecord, ticked: CellState | None) -> None:
     shown = [*running, *([ticked] if ticked is not None and ticked not in running else [])]
     for cell in shown:
         words, button = st.columns([6, 1.6], vertical_alignment="center")
-        described = _describe_run(cell) if cell.state == "running" else format_name(CELL_STATE_NAMES, cell.state).lower()
+        ended = format_name(CELL_STATE_NAMES, cell.state).lower()
+        described = _describe_run(cell) if cell.state == "running" else ended
         words.markdown(f"**{escape_markdown(cell.cell.label)}**: {escape_markdown(described)}")
         if cell.run_id is not None and button.button(
             "Show this run", icon=":material/arrow_forward:", key=f"study_run_{cell.cell.key}"
