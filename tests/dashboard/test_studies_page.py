@@ -400,7 +400,7 @@ def test_an_address_keeps_study_language_and_score():
     assert read_address(address, Choice()) == (choice, ())
     assert "study" not in build_address(choice, "runs")
     # Another study has languages of its own.
-    assert read_address({"study": "other"}, choice)[0].study == StudiesView("other")
+    assert read_address({"study": "other"}, choice)[0].studies == StudiesView("other")
 
 
 @pytest.fixture
