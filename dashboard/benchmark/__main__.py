@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.repeats < 1:
         parser.error(f"--repeats: expected at least 1, found {options.repeats}")
-    from kslottery_core.benchmarks.machine import describe_machine
+    from kslottery_core.benchmarks.measuring import describe_machine
 
     machine = describe_machine()
     try:

@@ -205,7 +205,7 @@ def _build_token_table(key: str, _comparison: Comparison) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
-    from kslottery_core.checkpoints.token_scripts import TOKEN_SCRIPTS, find_scripts
+    from kslottery_core.checkpoints.token_strings import TOKEN_SCRIPTS, find_scripts
 
     result, pair = _comparison.result, _comparison.pair
     scripts = pd.Categorical(find_scripts(pair.tokens, pair.token_kinds), categories=TOKEN_SCRIPTS)

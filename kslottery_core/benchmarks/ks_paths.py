@@ -1,20 +1,58 @@
 """Each of our paths and each peer on the same matrices: time, ratio, agreement, memory."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kslottery_core.benchmarks import ks_peers
-from kslottery_core.benchmarks.machine import describe_machine
-from kslottery_core.benchmarks.measuring import Measurement, measure
+from kslottery_core.benchmarks.measuring import Measurement, describe_machine, measure
 from kslottery_core.errors import KSInputError
-from kslottery_core.ks import compute_ks, compute_p_values
+from kslottery_core.ks import (
+    binned_path,
+    choose_device,
+    compute_ks,
+    compute_p_values,
+    numpy_path,
+    torch_path,
+    triton_path,
+)
+from kslottery_core.ks.cpu_sweep import CPUSweep
 
 if TYPE_CHECKING:
     import torch
+
+DeviceCall = tuple[str, Callable[[], np.ndarray], str, int, str | None]
+
+
+def list_device_calls(before: "torch.Tensor", after: "torch.Tensor", device: str) -> list[DeviceCall]:
+    """Name, call returning counts (V,), device, rows and note of every path that CUDA `device` can take."""
+    import torch
+
+    there = before.to(device), after.to(device)
+    rows, width = before.shape
+    note = f"data on {torch.cuda.get_device_name(device)} already, counts alone"
+
+    def count_all(count_block: Callable, step: int) -> Callable[[], np.ndarray]:
+        def call() -> np.ndarray:
+            counts = [count_block(there[0][at : at + step], there[1][at : at + step]) for at in range(0, rows, step)]
+            return torch.cat(counts).cpu().numpy()
+
+        return call
+
+    calls: list[DeviceCall] = []
+    if triton_path.can_count(there[0]):
+        calls.append(("Triton kernel", count_all(triton_path.count_block, rows), device, rows, note))
+    step = torch_path.compute_block_rows(width, torch.cuda.mem_get_info(device)[0])
+    calls.append(("torch-sort path on the device", count_all(torch_path.count_block, step), device, rows, note))
+    whole = "from host memory, with the copy, the shifts and the checks"
+    calls.append(("compute_ks on the device", lambda: compute_ks(before, after, device).counts, device, rows, whole))
+    return calls
+
 
 DTYPES = ("bfloat16", "float16", "float32", "float64")
 _READ_BYTES = 2**22
@@ -244,8 +282,6 @@ def _list_own_calls(
     calls.append(time_counts("torch path on the CPU", lambda: _count_with_torch(before[:few], after[:few]), "cpu", few))
     device = choose_device(settings.device)
     if device != "cpu":
-        from kslottery_core.benchmarks.ks_on_device import list_device_calls
-
         calls += [time_counts(*call) for call in list_device_calls(before, after, device)]
     return calls
 
@@ -272,3 +308,83 @@ def _read_once(*tensors: "torch.Tensor") -> int:
         blocks += np.array_split(words, max(1, tensor.nbytes // _READ_BYTES))
     with ThreadPoolExecutor(count_processors()) as pool:
         return int(np.bitwise_or.reduce(list(pool.map(np.bitwise_or.reduce, blocks))))
+
+
+ROWS = (1_000, 3_162, 10_000, 31_623, 100_000)
+ROWS_WIDTH = 512
+WIDTHS = (128, 400, 1_280, 4_096, 12_800)
+WIDTHS_ROWS = 2_000
+
+
+@dataclass(frozen=True)
+class ScalingPoint:
+    """Best seconds of several calls for V rows of width d."""
+
+    path: str
+    rows: int
+    width: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ScalingBenchmark:
+    """The points and the exponent b of seconds ~ size^b, fitted on a log scale, for each path along each axis.
+
+    Along d the size is d * log2(2d), so an exponent of 1 is n log n and one below it is better.
+    """
+
+    machine: dict[str, Any]
+    points: tuple[ScalingPoint, ...]
+    exponents: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object of plain values."""
+        return asdict(self)
+
+
+def fit_exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
+    """Slope of log(seconds) against log(size) by least squares."""
+    return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
+
+
+def benchmark_scaling(
+    dtype: str = "bfloat16",
+    device: str = "auto",
+    repeats: int = 3,
+    on_point: Callable[[ScalingPoint], None] = lambda point: None,
+    rows: Sequence[int] = ROWS,
+    widths: Sequence[int] = WIDTHS,
+) -> ScalingBenchmark:
+    """Measure each path along V (at d = 512) and along d (at V = 2,000). Raises KSInputError for a missing device."""
+    machine, points = describe_machine(), []
+    exponents = {}
+    for path, call in _list_paths(choose_device(device)).items():
+        for axis, shapes in (
+            ("V", [(count, ROWS_WIDTH) for count in rows]),
+            ("d", [(WIDTHS_ROWS, width) for width in widths]),
+        ):
+            made = []
+            for count, width in shapes:
+                before, after = make_pair(KSBenchmarkSettings(rows=count, width=width, dtype=dtype))
+                found = measure(partial(call, before, after), repeats)
+                made.append(ScalingPoint(path, count, width, found.best_seconds))
+                on_point(made[-1])
+            sizes = [point.rows if axis == "V" else point.width * math.log2(2 * point.width) for point in made]
+            exponents[f"{path}, along {axis}"] = fit_exponent(sizes, [point.seconds for point in made])
+            points += made
+    return ScalingBenchmark(machine, tuple(points), exponents)
+
+
+def _list_paths(device: str) -> dict[str, Callable]:
+    def sweep(path: Any) -> Callable:
+        def call(before: Any, after: Any) -> None:
+            CPUSweep(len(before), before.shape[1], 1, path).take(0, before, [after])
+
+        return call
+
+    paths = {"sorted path (NumPy alone)": sweep(numpy_path)}
+    if binned_path.explain_missing() is None:
+        paths["binned path (numba)"] = sweep(binned_path)
+    if device != "cpu":
+        paths["compute_ks on the device"] = lambda before, after: compute_ks(before, after, device)
+    return paths

@@ -5,8 +5,7 @@ from dataclasses import asdict, dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from kslottery_core.benchmarks.machine import describe_machine
-from kslottery_core.benchmarks.measuring import Measurement, measure
+from kslottery_core.benchmarks.measuring import Measurement, describe_machine, measure
 from kslottery_core.errors import TuningError
 
 if TYPE_CHECKING:

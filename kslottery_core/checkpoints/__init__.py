@@ -1,19 +1,29 @@
 """A path or hub id becomes embedding rows that are read lazily, token strings, and a content fingerprint."""
 
-from kslottery_core.checkpoints.blueprint import build_blueprint
-from kslottery_core.checkpoints.generation_settings import find_generation_config
 from kslottery_core.checkpoints.matrix import EmbeddingMatrix, count_parameters
 from kslottery_core.checkpoints.model_files import compute_model_digest, find_last_change
-from kslottery_core.checkpoints.models import is_unmerged, load_model, load_quantized_model, untie_head
+from kslottery_core.checkpoints.models import (
+    build_blueprint,
+    find_generation_config,
+    is_unmerged,
+    load_model,
+    load_quantized_model,
+    untie_head,
+)
 from kslottery_core.checkpoints.opening import open_embedding
-from kslottery_core.checkpoints.pair import EmbeddingPair, open_pair
-from kslottery_core.checkpoints.parameter_opening import open_parameters
-from kslottery_core.checkpoints.parameter_pair import ParameterPair, open_parameter_pair
+from kslottery_core.checkpoints.pair import (
+    EmbeddingPair,
+    EmbeddingSeries,
+    find_step,
+    make_labels,
+    open_pair,
+    open_series,
+)
+from kslottery_core.checkpoints.parameter_pair import ParameterPair, open_parameter_pair, open_parameters
 from kslottery_core.checkpoints.parameters import ModelParameters, ParameterMatrix
-from kslottery_core.checkpoints.series import EmbeddingSeries, find_step, make_labels, open_series
 from kslottery_core.checkpoints.sources import check_source, looks_like_hub_id
 from kslottery_core.checkpoints.ticket_folder import load_ticket_rows
-from kslottery_core.checkpoints.token_labels import TOKEN_KINDS, label_tokens
+from kslottery_core.checkpoints.token_strings import TOKEN_KINDS, label_tokens
 from kslottery_core.checkpoints.tokenizer import load_tokenizer
 
 __all__ = [

@@ -7,11 +7,10 @@ tensor is called `trainable_tokens_delta`), `modules_to_save` (a whole matrix), 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kslottery_core.checkpoints.base_model import OpenBase, explain_base, resolve_base
 from kslottery_core.checkpoints.gguf_file import EMBEDDING as GGUF_EMBEDDING
 from kslottery_core.checkpoints.matrix import EmbeddingMatrix, RowReader
 from kslottery_core.checkpoints.row_readers import LoraRows, replace_rows
-from kslottery_core.checkpoints.sources import ADAPTER_CONFIG
+from kslottery_core.checkpoints.sources import ADAPTER_CONFIG, OpenBase, explain_base, resolve_base
 from kslottery_core.checkpoints.token_strings import list_tokenizer_files, load_token_table
 from kslottery_core.checkpoints.weight_files import LocalFiles, WeightFiles, open_weight_file
 from kslottery_core.errors import CheckpointError

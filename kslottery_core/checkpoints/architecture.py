@@ -1,12 +1,16 @@
 """Which tensor is the input embedding: asked of the architecture itself, built without memory on the meta device."""
 
+import contextlib
+import hashlib
+import importlib.metadata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from kslottery_core.checkpoints.quiet import keep_transformers_quiet
+from kslottery_core.checkpoints.library_output import keep_transformers_quiet
 from kslottery_core.errors import CheckpointError
+from kslottery_core.records import load_json, read_record, save_json
 
 
 @dataclass(frozen=True)
@@ -128,3 +132,42 @@ def match_tensor_name(wanted: Sequence[str], prefix: str, names: Sequence[str]) 
 def _first_line(problem: Exception) -> str:
     lines = str(problem).strip().splitlines()
     return (lines[0] if lines else type(problem).__name__)[:200].rstrip(".")
+
+
+_VERSION = "1"  # part of every file's name: raise it when `Architecture` changes its meaning
+
+
+@dataclass(frozen=True)
+class _KeptArchitecture:
+    transformers: str
+    architecture: Architecture
+
+
+def load_architecture(config_file: Path, folders: Sequence[Path] = ()) -> Architecture:
+    """`read_architecture`, or what it said earlier of a config.json of the same content.
+
+    The first of `folders` is the person's own: what is asked anew is kept there, where it can be written, and read for
+    the same version of transformers alone. The others come with models and describe just those. Raises CheckpointError
+    as `read_architecture` does; refusals are not kept.
+    """
+    if not folders:
+        return read_architecture(config_file)
+    name, version = f"architecture-{_digest(config_file)}.json", importlib.metadata.version("transformers")
+    for folder in folders:
+        with contextlib.suppress(CheckpointError):  # not there, or torn
+            content = load_json(folder / name, CheckpointError)
+            kept = read_record(_KeptArchitecture, content, str(folder / name), CheckpointError)
+            if kept.transformers == version or folder != folders[0]:
+                return kept.architecture
+    architecture = read_architecture(config_file)
+    with contextlib.suppress(OSError):  # a full disk or a closed folder only means to ask again next time
+        save_json(folders[0] / name, asdict(_KeptArchitecture(version, architecture)))
+    return architecture
+
+
+def _digest(config_file: Path) -> str:
+    try:
+        content = config_file.read_bytes()
+    except OSError as problem:
+        raise CheckpointError(f"{config_file}: the file cannot be read ({problem}); check its permissions.") from None
+    return hashlib.sha256(f"{_VERSION}\n".encode() + content).hexdigest()[:32]

@@ -6,9 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from kslottery_core.checkpoints.adapter import find_adapter_base
-from kslottery_core.checkpoints.hub import HubFiles
 from kslottery_core.checkpoints.opening import DEEPEST_BASE
-from kslottery_core.checkpoints.sources import ADAPTER_CONFIG, find_source
+from kslottery_core.checkpoints.sources import ADAPTER_CONFIG, HubFiles, find_source
 from kslottery_core.checkpoints.ticket_folder import find_ticket_base
 from kslottery_core.checkpoints.token_strings import TOKENIZER_FILES
 from kslottery_core.checkpoints.weight_files import TORCH_SUFFIXES

@@ -4,11 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from kslottery_core.checkpoints.adapter import find_adapter_base, find_adapter_vocabulary
-from kslottery_core.checkpoints.base_model import explain_base
-from kslottery_core.checkpoints.hub import HubFiles
+from kslottery_core.checkpoints.library_output import keep_error_stream_quiet, keep_transformers_quiet
 from kslottery_core.checkpoints.opening import DEEPEST_BASE
-from kslottery_core.checkpoints.quiet import keep_error_stream_quiet, keep_transformers_quiet
-from kslottery_core.checkpoints.sources import ADAPTER_CONFIG, Source, find_source
+from kslottery_core.checkpoints.sources import ADAPTER_CONFIG, HubFiles, Source, explain_base, find_source
 from kslottery_core.checkpoints.ticket_folder import changes_head, find_ticket_base, load_ticket_rows
 from kslottery_core.checkpoints.token_strings import list_tokenizer_files
 from kslottery_core.checkpoints.tokenizer import load_folder_tokenizer
@@ -264,3 +262,85 @@ def _set_padding(tokenizer: Any, source: str) -> None:
 def _first_line(problem: Exception) -> str:
     lines = str(problem).strip().splitlines()
     return (lines[0] if lines else type(problem).__name__)[:300].rstrip(".")
+
+
+def build_blueprint(source: str | Path, *, revision: str | None = None) -> "PreTrainedModel | None":
+    """The causal language model that `load_model` would load, on the meta device: every layer, no weight, no memory.
+
+    An adapter or a tuned ticket gives its base's. None for a model on the hub and for a config that cannot be read or
+    built in this way: loading it says more. Raises CheckpointError for weights alone, and for a model that is no causal
+    language model.
+    """
+    with keep_transformers_quiet():
+        return _build(source, revision, depth=0)
+
+
+def _build(source: str | Path, revision: str | None, depth: int) -> "PreTrainedModel | None":
+    if depth > DEEPEST_BASE:
+        raise CheckpointError("Its base model leads back to itself; correct the base that it names.")
+    found = find_source(source, revision)
+    path = found.path
+    if path is None:
+        return None
+    if found.kind in ("adapter", "ticket"):
+        base = find_adapter_base(path) if found.kind == "adapter" else find_ticket_base(path)
+        try:
+            return _build(*base, depth + 1)
+        except CheckpointError as problem:
+            raise explain_base(path, base[0], problem) from None
+    if found.kind == "gguf":
+        # The bar of its conversion has no switch; it is drawn on the standard error stream.
+        with keep_error_stream_quiet():
+            return _build_from_config(found.text, path.parent, gguf_file=path.name)
+    return _build_from_config(found.text, find_model_folder(found.text, path))
+
+
+def _build_from_config(source: str, folder: Path, **options: Any) -> "PreTrainedModel | None":
+    import torch
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM
+
+    try:
+        config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False, **options)
+    # A config comes from anywhere: transformers answers a bad one with whatever its classes happen to raise.
+    except Exception:
+        return None
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise CheckpointError(
+            f"{source}: expected a causal language model, which continues a text, found a model of type "
+            f"{config.model_type!r}; choose another model."
+        )
+    try:
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config)
+    except Exception:  # some architectures compute while they are built, which needs memory
+        return None
+
+
+GENERATION_CONFIG = "generation_config.json"
+
+
+def find_generation_config(source: str | Path, revision: str | None = None) -> Path | None:
+    """The generation_config.json that `load_model` takes settings from; None where there is none.
+
+    Of an adapter or a tuned ticket it is its base's. From the hub this file alone is fetched. Raises CheckpointError.
+    """
+    return _find(source, revision, depth=0)
+
+
+def _find(source: str | Path, revision: str | None, *, depth: int) -> Path | None:
+    if depth > DEEPEST_BASE:
+        raise CheckpointError("Its base model leads back to itself; correct the base that it names.")
+    found = find_source(source, revision)
+    if found.path is None:
+        files = HubFiles(found.text, found.revision)
+        if files.fetch("config.json") is None and files.fetch(ADAPTER_CONFIG) is not None:
+            assert files.folder is not None, "a file was fetched"
+            return _find(*find_adapter_base(files.folder), depth=depth + 1)
+        return files.fetch(GENERATION_CONFIG)
+    if found.kind == "ticket":
+        return _find(*find_ticket_base(found.path), depth=depth + 1)
+    if found.kind == "adapter":
+        return _find(*find_adapter_base(found.path), depth=depth + 1)
+    folder = found.path if found.path.is_dir() else found.path.parent
+    path = folder / GENERATION_CONFIG
+    return path if path.is_file() else None

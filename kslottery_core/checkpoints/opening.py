@@ -6,12 +6,10 @@ from math import prod
 from pathlib import Path
 
 from kslottery_core.checkpoints.adapter import ADAPTER_WEIGHTS, open_adapter
-from kslottery_core.checkpoints.architecture import Architecture
+from kslottery_core.checkpoints.architecture import Architecture, load_architecture
 from kslottery_core.checkpoints.gguf_file import open_gguf
-from kslottery_core.checkpoints.hub import HubFiles
-from kslottery_core.checkpoints.kept_architecture import load_architecture
 from kslottery_core.checkpoints.matrix import EmbeddingMatrix
-from kslottery_core.checkpoints.sources import ADAPTER_CONFIG, Source, find_source
+from kslottery_core.checkpoints.sources import ADAPTER_CONFIG, HubFiles, Source, find_source
 from kslottery_core.checkpoints.ticket_folder import open_ticket
 from kslottery_core.checkpoints.token_strings import TOKENIZER_FILES, TokenTable, list_tokenizer_files, load_token_table
 from kslottery_core.checkpoints.weight_files import (

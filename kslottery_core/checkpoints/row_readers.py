@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kslottery_core.checkpoints.library_output import keep_warnings_quiet
 from kslottery_core.checkpoints.matrix import RowReader
-from kslottery_core.checkpoints.quiet import keep_warnings_quiet
 from kslottery_core.errors import CheckpointError
 
 if TYPE_CHECKING:

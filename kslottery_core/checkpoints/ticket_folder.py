@@ -7,10 +7,9 @@ A folder holds `ticket.json`, `rows.safetensors` ("token_ids" int64 (k,), "rows"
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kslottery_core.checkpoints.base_model import OpenBase, explain_base, resolve_base
 from kslottery_core.checkpoints.matrix import EmbeddingMatrix
 from kslottery_core.checkpoints.row_readers import list_safetensors, replace_rows
-from kslottery_core.checkpoints.sources import TICKET_FILES
+from kslottery_core.checkpoints.sources import TICKET_FILES, OpenBase, explain_base, resolve_base
 from kslottery_core.checkpoints.token_strings import list_tokenizer_files, load_token_table
 from kslottery_core.errors import CheckpointError
 from kslottery_core.records import load_json

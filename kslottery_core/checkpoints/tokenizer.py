@@ -4,11 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from kslottery_core.checkpoints.adapter import find_adapter_base
-from kslottery_core.checkpoints.base_model import explain_base
-from kslottery_core.checkpoints.hub import HubFiles
+from kslottery_core.checkpoints.library_output import keep_error_stream_quiet, keep_transformers_quiet
 from kslottery_core.checkpoints.opening import DEEPEST_BASE
-from kslottery_core.checkpoints.quiet import keep_error_stream_quiet, keep_transformers_quiet
-from kslottery_core.checkpoints.sources import ADAPTER_CONFIG, find_source
+from kslottery_core.checkpoints.sources import ADAPTER_CONFIG, HubFiles, explain_base, find_source
 from kslottery_core.checkpoints.ticket_folder import find_ticket_base
 from kslottery_core.checkpoints.token_strings import TOKENIZER_FILES, list_tokenizer_files
 from kslottery_core.errors import CheckpointError

@@ -2,10 +2,8 @@
 
 from kslottery_core.evaluation.compare import OutputRow, align_outputs, describe_difference
 from kslottery_core.evaluation.evaluate import Evaluation, Output, describe_decoding, evaluate, fill_prompts
-from kslottery_core.evaluation.extract import EXTRACTIONS
-from kslottery_core.evaluation.generate import check_prompts_fit
-from kslottery_core.evaluation.score import METRICS, Score, compute_scores
-from kslottery_core.evaluation.settings import EvaluationSettings
+from kslottery_core.evaluation.generate import EvaluationSettings, check_prompts_fit
+from kslottery_core.evaluation.score import EXTRACTIONS, METRICS, Score, compute_scores
 
 __all__ = [
     "EXTRACTIONS",

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kslottery_core.corpora import Corpus, CorpusSpec, fill_prompt, hash_prompt
-from kslottery_core.evaluation.extract import EXTRACTIONS
-from kslottery_core.evaluation.generate import generate_outputs
-from kslottery_core.evaluation.score import Score, compute_scores
-from kslottery_core.evaluation.settings import EvaluationSettings
+from kslottery_core.evaluation.generate import EvaluationSettings, generate_outputs
+from kslottery_core.evaluation.score import EXTRACTIONS, Score, compute_scores
 from kslottery_core.progress import OnProgress, ProgressEvent, ShouldStop, ignore_progress, never_stop
 
 if TYPE_CHECKING:

@@ -15,6 +15,23 @@ from kslottery_core.errors import EvaluationError
 if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric
 
+
+def extract_whole_output(text: str) -> str:
+    """Everything the model wrote, on one line: what a reader who cannot cut would get."""
+    return " ".join(text.split())
+
+
+def extract_first_line(text: str) -> str:
+    """The first line that is not blank, or nothing."""
+    return next((" ".join(line.split()) for line in text.splitlines() if line.strip()), "")
+
+
+EXTRACTIONS: dict[str, Callable[[str], str]] = {
+    "whole output": extract_whole_output,
+    "first line": extract_first_line,
+}
+
+
 SPBLEU_MODEL_VARIABLE = "KSLOTTERY_SPBLEU_MODEL"
 SPBLEU_MODEL_NAME = "sacrebleu_tokenizer_spm.model"
 

@@ -1,7 +1,7 @@
 """Pure numerics: integer KS counts per row pair, p-values, shifts and CDF steps. Knows no files and no models."""
 
 from kslottery_core.ks.cdf import CDFGap, compute_cdf_gap
-from kslottery_core.ks.engine import RowSource, choose_device, compute_ks, compute_several_ks
+from kslottery_core.ks.engine import RowSource, choose_device, compute_ks, compute_pair_ks, compute_several_ks
 from kslottery_core.ks.p_values import (
     P_VALUE_METHODS,
     check_significance_level,
@@ -11,7 +11,6 @@ from kslottery_core.ks.p_values import (
     compute_tau,
     get_p_value_table,
 )
-from kslottery_core.ks.pair import compute_pair_ks
 from kslottery_core.ks.result import KSResult, format_level, format_statistic, load_ks_result, save_ks_result
 from kslottery_core.ks.series import KSSeries, compute_series_ks, load_ks_series, save_ks_series
 

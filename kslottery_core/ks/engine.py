@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -16,6 +16,8 @@ from kslottery_core.progress import OnProgress, ProgressEvent, ignore_progress
 
 if TYPE_CHECKING:
     import torch
+
+    from kslottery_core.checkpoints import EmbeddingMatrix, EmbeddingPair
 
 READ_BYTES = 64 * 2**20
 """How much of all sides together is read at a time; with the keys made from them it stays far under 512 MB."""
@@ -188,3 +190,21 @@ def _widen(tensors: "list[torch.Tensor]") -> "list[torch.Tensor]":
         return tensors
     wide = torch.float64 if torch.float64 in kinds else torch.float32
     return [tensor.to(wide) for tensor in tensors]
+
+
+@dataclass(frozen=True)
+class CommonRows:
+    """The first V rows of a matrix that may have more."""
+
+    matrix: "EmbeddingMatrix"
+    shape: tuple[int, int]
+
+    def read_rows(self, start: int, stop: int) -> "torch.Tensor":
+        return self.matrix.read_rows(start, stop)
+
+
+def compute_pair_ks(pair: "EmbeddingPair", device: str = "auto", progress: OnProgress = ignore_progress) -> KSResult:
+    """`compute_ks` over the rows both sides have."""
+    shape = (pair.vocabulary_size, pair.width)
+    result = compute_ks(CommonRows(pair.before, shape), CommonRows(pair.after, shape), device, progress=progress)
+    return replace(result, fingerprint_before=pair.before.fingerprint, fingerprint_after=pair.after.fingerprint)

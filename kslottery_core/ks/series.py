@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kslottery_core.errors import KSInputError
-from kslottery_core.ks.engine import compute_several_ks
-from kslottery_core.ks.npz_file import RESULT_ARRAYS, save_arrays
-from kslottery_core.ks.pair import CommonRows
-from kslottery_core.ks.result import KSResult
+from kslottery_core.ks.engine import CommonRows, compute_several_ks
+from kslottery_core.ks.result import RESULT_ARRAYS, KSResult, save_arrays
 from kslottery_core.progress import OnProgress, ignore_progress
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 
 from kslottery_core.corpora import DEFAULT_PROMPT, CorpusSpec
 from kslottery_core.errors import RunError
-from kslottery_core.evaluation.settings import EvaluationSettings
+from kslottery_core.evaluation.generate import EvaluationSettings
 from kslottery_core.records import read_record
 from kslottery_core.tickets import Ticket
 from kslottery_core.tuning.settings import METHODS, TuningSettings

@@ -8,8 +8,7 @@ from pathlib import Path
 from kslottery_core import jobs
 from kslottery_core.checkpoints.matrix import BLOCK_BYTES, RowReader
 from kslottery_core.checkpoints.parameter_pair import ParameterPair, open_parameter_pair
-from kslottery_core.checkpoints.parameter_units import get_entry_bytes
-from kslottery_core.checkpoints.parameters import check_unit
+from kslottery_core.checkpoints.parameters import check_unit, get_entry_bytes
 from kslottery_core.errors import CheckpointError, KSDeviceError, KSInputError
 from kslottery_core.ks import choose_device, compute_ks
 from kslottery_core.progress import OnProgress, ProgressEvent, ShouldStop, ignore_progress, never_stop

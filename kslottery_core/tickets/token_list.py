@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from kslottery_core.checkpoints.token_labels import SPACE, VISIBLE
+from kslottery_core.checkpoints.token_strings import SPACE, VISIBLE
 from kslottery_core.errors import TicketError
 from kslottery_core.tickets.ticket import Ticket
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
-from kslottery_core.checkpoints.quiet import keep_transformers_quiet
+from kslottery_core.checkpoints.library_output import keep_transformers_quiet
 from kslottery_core.errors import TuningError
 from kslottery_core.tuning.settings import LoraSettings
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from kslottery_core.checkpoints.quiet import keep_transformers_quiet
+from kslottery_core.checkpoints.library_output import keep_transformers_quiet
 from kslottery_core.errors import TuningError
 from kslottery_core.tuning.settings import PrefixSettings
 

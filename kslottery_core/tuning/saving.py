@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kslottery_core.checkpoints.quiet import keep_transformers_quiet
+from kslottery_core.checkpoints.library_output import keep_transformers_quiet
 from kslottery_core.errors import TuningError
 from kslottery_core.records import save_json
 from kslottery_core.tickets import Ticket, save_ticket

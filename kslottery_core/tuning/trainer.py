@@ -11,7 +11,7 @@ import torch
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
-from kslottery_core.checkpoints.quiet import keep_transformers_quiet
+from kslottery_core.checkpoints.library_output import keep_transformers_quiet
 from kslottery_core.errors import TuningError
 from kslottery_core.progress import OnProgress, ProgressEvent, ShouldStop
 from kslottery_core.tuning.batches import SharedOrder

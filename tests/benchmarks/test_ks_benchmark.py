@@ -7,8 +7,7 @@ import pytest
 from scipy.stats import ks_2samp
 
 from kslottery_core.benchmarks import KSBenchmarkSettings, benchmark_ks, benchmark_scaling, ks_peers, measuring
-from kslottery_core.benchmarks.ks_paths import SCIPY_LOOP, KSTiming, make_pair
-from kslottery_core.benchmarks.ks_scaling import fit_exponent
+from kslottery_core.benchmarks.ks_paths import SCIPY_LOOP, KSTiming, fit_exponent, make_pair
 from kslottery_core.errors import KSInputError
 from kslottery_core.ks import numpy_path
 

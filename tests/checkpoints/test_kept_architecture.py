@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from kslottery_core.checkpoints import kept_architecture, open_embedding, open_pair
-from kslottery_core.checkpoints.architecture import read_architecture
-from kslottery_core.checkpoints.kept_architecture import load_architecture
+from kslottery_core.checkpoints import architecture as kept_architecture
+from kslottery_core.checkpoints import open_embedding, open_pair
+from kslottery_core.checkpoints.architecture import load_architecture, read_architecture
 from kslottery_core.errors import CheckpointError
 
 

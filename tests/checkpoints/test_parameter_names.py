@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from kslottery_core.checkpoints import open_parameter_pair, open_parameters
 from kslottery_core.checkpoints.parameter_pair import match_names
-from kslottery_core.checkpoints.parameter_units import count_stored_bytes, get_entry_bytes
+from kslottery_core.checkpoints.parameters import count_stored_bytes, get_entry_bytes
 from kslottery_core.errors import CheckpointError
 
 

@@ -13,7 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from kslottery_core.checkpoints import open_parameter_pair, open_parameters, parameter_units
+from kslottery_core.checkpoints import open_parameter_pair, open_parameters
+from kslottery_core.checkpoints import parameters as parameter_units
 from kslottery_core.errors import CheckpointError, KSInputError
 
 UP = "model.layers.1.mlp.up_proj.weight"

@@ -7,7 +7,11 @@ import warnings
 import pytest
 from transformers.utils import logging
 
-from kslottery_core.checkpoints.quiet import keep_error_stream_quiet, keep_transformers_quiet, keep_warnings_quiet
+from kslottery_core.checkpoints.library_output import (
+    keep_error_stream_quiet,
+    keep_transformers_quiet,
+    keep_warnings_quiet,
+)
 
 
 def read_state() -> tuple[object, ...]:

@@ -81,7 +81,7 @@ def test_revisions_of_one_hub_id_are_told_apart_by_label_and_step(
         asked.append((after, options["before_revision"], options["after_revision"]))
         return open_pair(before, tiny_llama_folder)
 
-    monkeypatch.setattr("kslottery_core.checkpoints.series.open_pair", open_local)
+    monkeypatch.setattr("kslottery_core.checkpoints.pair.open_pair", open_local)
     series = open_series(
         tiny_llama_folder, ["org/name", "org/name"], before_revision=None, after_revisions=["step10", "step200"]
     )

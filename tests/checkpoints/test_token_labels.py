@@ -65,7 +65,7 @@ def test_byte_level_tokens_are_readable(token: str, label: str, kind: str) -> No
 
 def test_every_byte_has_its_stand_in() -> None:
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    from kslottery_core.checkpoints.token_labels import _map_byte_characters
+    from kslottery_core.checkpoints.token_strings import _map_byte_characters
 
     assert set(_map_byte_characters()) == set(alphabet)
     assert sorted(_map_byte_characters().values()) == list(range(256))

@@ -3,7 +3,7 @@ import unicodedata
 import pytest
 import regex
 
-from kslottery_core.checkpoints.token_scripts import TOKEN_SCRIPTS, find_script, find_scripts
+from kslottery_core.checkpoints.token_strings import TOKEN_SCRIPTS, find_script, find_scripts
 
 # Letters that Unicode gives to a script although their names do not say so.
 UNNAMED = {0x2071, 0x207F, 0x2132, 0x214E, 0x2183, 0x2184, 0x3006}

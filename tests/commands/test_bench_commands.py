@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kslottery_core.benchmarks import ks_scaling
+from kslottery_core.benchmarks import ks_paths as ks_scaling
 
 SMALL = ("bench", "ks", "--rows", "40", "--width", "30", "--repeats", "1")
 

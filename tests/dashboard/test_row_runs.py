@@ -31,7 +31,7 @@ def list_names(comparison):
 
 def test_what_a_model_is_need_not_be_asked_again_for_its_rows(comparison, model, monkeypatch):
     monkeypatch.setattr(
-        "kslottery_core.checkpoints.kept_architecture.read_architecture",
+        "kslottery_core.checkpoints.architecture.read_architecture",
         lambda config_file: pytest.fail("transformers was asked, though the same config.json was read for the pair"),
     )
     assert list_names(comparison) == ["Whole embedding"]

@@ -14,7 +14,7 @@ from dashboard.views.tokens import table as token_table
 from dashboard.views.tokens.search_loading import TokenSearchError, load_search_mask
 from dashboard.views.tokens.table import build_display, filter_tokens, sort_tokens
 from dashboard.wording import ORDER_NAMES, SCRIPT_NAMES
-from kslottery_core.checkpoints.token_scripts import TOKEN_SCRIPTS
+from kslottery_core.checkpoints.token_strings import TOKEN_SCRIPTS
 
 
 def make_table():

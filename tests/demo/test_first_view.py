@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from kslottery_core.checkpoints import open_pair
-from kslottery_core.checkpoints.architecture import read_architecture
-from kslottery_core.checkpoints.kept_architecture import load_architecture
+from kslottery_core.checkpoints.architecture import load_architecture, read_architecture
 from kslottery_core.demo import DEMO_PATH
 from kslottery_core.demo.first_view import FOLDER, load_first_result
 from kslottery_core.ks import compute_pair_ks

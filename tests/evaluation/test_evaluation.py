@@ -22,8 +22,8 @@ from kslottery_core.evaluation import (
     evaluate,
     score,
 )
-from kslottery_core.evaluation.extract import extract_first_line, extract_whole_output
 from kslottery_core.evaluation.generate import generate_outputs
+from kslottery_core.evaluation.score import extract_first_line, extract_whole_output
 
 PROMPTS = ["the small cat", "a green bird sings in the old garden", "the", "red house and garden 12", "a"]
 PAIRS = tuple(SentencePair(text, f"el {text}") for text in PROMPTS)

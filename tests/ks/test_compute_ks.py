@@ -13,7 +13,7 @@ from kslottery_core import compute_ks
 from kslottery_core.errors import KSInputError
 from kslottery_core.ks import engine, format_statistic, numpy_path, torch_path
 from kslottery_core.ks.device_sweep import DeviceSweep
-from kslottery_core.ks.pair import CommonRows
+from kslottery_core.ks.engine import CommonRows
 from kslottery_core.ks.sweep import Comparison
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64]

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from kslottery_core import compute_ks
-from kslottery_core.ks import device_sweep, shifts, torch_path, triton_path
+from kslottery_core.ks import device_sweep, torch_path, triton_path
+from kslottery_core.ks import sweep as shifts
 from kslottery_core.ks.device_sweep import DeviceSweep
 
 

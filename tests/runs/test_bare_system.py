@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kslottery_core.evaluation.settings import EvaluationSettings
+from kslottery_core.evaluation.generate import EvaluationSettings
 from kslottery_core.tickets import Ticket
 from kslottery_core.tuning.settings import TuningSettings
 

@@ -10,7 +10,7 @@ import pytest
 
 from kslottery_core import jobs
 from kslottery_core.errors import RunError
-from kslottery_core.evaluation.settings import EvaluationSettings
+from kslottery_core.evaluation.generate import EvaluationSettings
 from kslottery_core.jobs import hold_device, hold_lock, locate_device_lock, locate_job_lock, save_status
 from kslottery_core.progress import never_stop
 from kslottery_core.runs import launch, load_run, reopen_run, resume_run

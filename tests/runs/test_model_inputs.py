@@ -7,7 +7,7 @@ import pytest
 
 from kslottery_core.corpora import CorpusSpec
 from kslottery_core.errors import KSLotteryError
-from kslottery_core.evaluation.settings import EvaluationSettings
+from kslottery_core.evaluation.generate import EvaluationSettings
 from kslottery_core.runs import check_inputs
 from kslottery_core.tuning.settings import LoraSettings, PrefixSettings, TuningSettings
 

@@ -1,4 +1,4 @@
-from kslottery_core.evaluation.settings import EvaluationSettings
+from kslottery_core.evaluation.generate import EvaluationSettings
 from kslottery_core.runs import cancel_run, launch_run
 from kslottery_core.tickets import Ticket
 from kslottery_core.tuning.settings import TuningSettings

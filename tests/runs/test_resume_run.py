@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from kslottery_core.commands.store_commands import app
 from kslottery_core.errors import RunError
-from kslottery_core.evaluation.settings import EvaluationSettings
+from kslottery_core.evaluation.generate import EvaluationSettings
 from kslottery_core.jobs import save_status
 from kslottery_core.progress import ProgressEvent
 from kslottery_core.runs import RunStore, find_resume_step, launch, launch_run, reopen_run, resume_run, session

@@ -4,7 +4,7 @@ import pytest
 
 from kslottery_core.corpora import CorpusSpec, load_corpus
 from kslottery_core.errors import KSLotteryError, RunError
-from kslottery_core.evaluation.settings import EvaluationSettings
+from kslottery_core.evaluation.generate import EvaluationSettings
 from kslottery_core.runs import RunSpec, check_inputs, check_spec
 from kslottery_core.runs.spec import resolve_paths
 from kslottery_core.tickets import Ticket

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from kslottery_core.errors import RunError, TuningError
-from kslottery_core.evaluation.settings import EvaluationSettings
+from kslottery_core.evaluation.generate import EvaluationSettings
 from kslottery_core.runs import find_resume_step, reopen_run
 from kslottery_core.runs.record import CANCEL_FILE
 from kslottery_core.runs.together import choose_devices, follows, read_problem

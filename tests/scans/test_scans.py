@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from scipy.stats import ks_2samp
 
-from kslottery_core.checkpoints import parameter_units, row_readers
+from kslottery_core.checkpoints import parameters as parameter_units
+from kslottery_core.checkpoints import row_readers
 from kslottery_core.errors import CheckpointError, KSInputError, TicketError
 from kslottery_core.ks import compute_ks
 from kslottery_core.progress import ProgressEvent

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from kslottery_core.evaluation.settings import EvaluationSettings
+from kslottery_core.evaluation.generate import EvaluationSettings
 from kslottery_core.studies import (
     RowRule,
     StudyArm,

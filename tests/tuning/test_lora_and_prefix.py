@@ -12,8 +12,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, Mamb
 from kslottery_core.checkpoints import is_unmerged, load_model, open_parameters
 from kslottery_core.corpora import DEFAULT_PROMPT, Corpus, CorpusSpec, SentencePair
 from kslottery_core.errors import CheckpointError, EvaluationError, TuningError
-from kslottery_core.evaluation.generate import check_prompts_fit, generate_outputs
-from kslottery_core.evaluation.settings import EvaluationSettings
+from kslottery_core.evaluation.generate import EvaluationSettings, check_prompts_fit, generate_outputs
 from kslottery_core.tuning import (
     LoraSettings,
     PrefixSettings,

@@ -5,7 +5,7 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM
 
-from kslottery_core.checkpoints.quiet import keep_transformers_quiet
+from kslottery_core.checkpoints.library_output import keep_transformers_quiet
 from kslottery_core.errors import TuningError
 from kslottery_core.tuning.dataset import Examples, check_examples_fit
 from kslottery_core.tuning.lora import check_lora_fits, prepare_lora

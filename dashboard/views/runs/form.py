@@ -47,7 +47,7 @@ from kslottery_core.tuning.settings import (
 )
 
 if TYPE_CHECKING:
-    from kslottery_core.evaluation.settings import EvaluationSettings
+    from kslottery_core.evaluation.generate import EvaluationSettings
     from kslottery_core.runs import RunRecord, RunSpec
     from kslottery_core.tickets import Ticket
     from kslottery_core.tuning.settings import TuningSettings
@@ -276,7 +276,7 @@ _ADVICE = "It is not fitted to your model: try several before you call a method 
 
 def choose_defaults(method: str, comparison: Comparison | None) -> tuple[TuningSettings, EvaluationSettings]:
     """What the form suggests: on the demo what its finished runs used, so that a new run can be ranked with them."""
-    from kslottery_core.evaluation.settings import EvaluationSettings
+    from kslottery_core.evaluation.generate import EvaluationSettings
 
     tuning, evaluation = TuningSettings(learning_rate=choose_learning_rate(method)), EvaluationSettings()
     specs = _read_demo_specs(comparison)

@@ -26,7 +26,7 @@ from kslottery_core.errors import KSLotteryError, StudyError
 
 if TYPE_CHECKING:
     from kslottery_core.corpora import CorpusSpec
-    from kslottery_core.evaluation.settings import EvaluationSettings
+    from kslottery_core.evaluation.generate import EvaluationSettings
     from kslottery_core.studies import StudyRecord, StudySpec, StudyText
     from kslottery_core.tuning.settings import TuningSettings
 
@@ -71,7 +71,7 @@ def _find_demo_study(pair: PairChoice | None) -> StudySpec | None:
 
 
 def _choose_defaults(demo: StudySpec | None) -> tuple[TuningSettings, EvaluationSettings]:
-    from kslottery_core.evaluation.settings import EvaluationSettings
+    from kslottery_core.evaluation.generate import EvaluationSettings
     from kslottery_core.tuning.settings import TuningSettings
 
     return (TuningSettings(), EvaluationSettings()) if demo is None else (demo.tuning, demo.evaluation)
@@ -80,7 +80,7 @@ def _choose_defaults(demo: StudySpec | None) -> tuple[TuningSettings, Evaluation
 def build_demo_study() -> StudySpec | None:
     """A small study of the bundled demo, tested as its finished runs were; None without a demo."""
     from kslottery_core.corpora import CorpusSpec
-    from kslottery_core.evaluation.settings import EvaluationSettings
+    from kslottery_core.evaluation.generate import EvaluationSettings
     from kslottery_core.studies import RowRule, StudyArm, StudySpec, StudyText
     from kslottery_core.tuning.settings import TuningSettings
 

@@ -139,7 +139,7 @@ def load_neighbours(
     """
 
     def find(missing: list[int]) -> dict[int, NeighbourPair]:
-        from kslottery_core.ks.pair import CommonRows
+        from kslottery_core.ks.engine import CommonRows
         from kslottery_core.neighbours import compute_cosines, compute_neighbours
 
         pair = comparison.pair
