@@ -102,7 +102,7 @@ def _show_mode(comparison: Comparison, alpha: AlphaChoice) -> None:
         on_change=_take_mode,
         args=(comparison,),
         width="content",
-        help="By α: every token whose p-value is at most α. By number: the so many tokens of largest D; equal D is "
+        help="By α: every token whose p-value is at most α. By number: the k tokens with the largest D; equal D is "
         "broken by the larger L2 shift.",
     )
 
@@ -130,7 +130,7 @@ def _show_rule(alpha: AlphaChoice) -> None:
         width=190,
     )
     st.selectbox(
-        "What α is held against",
+        "Compare α with",
         list(P_VALUE_METHOD_NAMES),
         format_func=P_VALUE_METHOD_NAMES.__getitem__,
         key="alpha_method",
@@ -180,7 +180,7 @@ def _take_top_number(comparison: Comparison) -> None:
         return
     present = state.get_choice().alpha.top_k or 0
     st.session_state[_PROBLEM] = (
-        f"Number of tokens: expected a whole number from 1 to {moved:,} (so many have a D above 0), "
+        f"Number of tokens: expected a whole number from 1 to {moved:,} (that many have a D above 0), "
         f"{_name_typed(typed)}; the ticket stays at {format_noun(present, 'token')}."
     )
 

@@ -77,7 +77,7 @@ def _describe(comparison: Comparison, selection: SelectedTicket) -> str:
             f"{format_statistic(result.statistics.max())}."
         )
     if not len(selection.curve.sizes):
-        return f"{seen} No α below 1 gives a token: take the tokens of largest D instead."
+        return f"{seen} No α below 1 gives a token: take the tokens with the largest D instead."
     first, size = round_up(float(selection.curve.significance_levels[0])), int(selection.curve.sizes[0])
     return f"{seen} The least α that gives a ticket is {format_number(first, 4)} ({format_noun(size, 'token')})."
 

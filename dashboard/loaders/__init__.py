@@ -45,7 +45,7 @@ class PairChoice:
 
 @dataclass(frozen=True)
 class AlphaChoice:
-    """The rule that turns counts into a ticket: by alpha, or, with `top_k`, the so many tokens of largest D."""
+    """The rule that turns counts into a ticket: by alpha, or, with `top_k`, the k tokens with the largest D."""
 
     significance_level: float = 0.05
     correction: str = "none"

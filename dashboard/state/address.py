@@ -130,7 +130,8 @@ def read_address(address: dict[str, str], choice: Choice) -> tuple[Choice, tuple
         top_k = read_top_k(address["top"])
         if top_k is None:
             problems.append(
-                f"The address asks for the {shorten(address['top'])!r} tokens of largest D; expected a whole number "
+                f"The address asks for the {shorten(address['top'])!r} tokens with the largest D; expected a whole "
+                "number "
                 "from 1."
             )
         else:

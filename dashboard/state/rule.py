@@ -9,9 +9,9 @@ from kslottery_core.tickets.summary import RankedNeighbours
 
 
 def describe_rule(alpha: AlphaChoice) -> str:
-    """The rule as a noun: "α = 0.05, Bonferroni" or "the 18 tokens of largest D". Plain text."""
+    """The rule as a noun: "α = 0.05, Bonferroni" or "the 18 tokens with the largest D". Plain text."""
     if alpha.top_k is not None:
-        return "the token of largest D" if alpha.top_k == 1 else f"the {alpha.top_k:,} tokens of largest D"
+        return "the token with the largest D" if alpha.top_k == 1 else f"the {alpha.top_k:,} tokens with the largest D"
     return f"α = {format_level(alpha.significance_level)}{describe_rule_extras(alpha)}"
 
 

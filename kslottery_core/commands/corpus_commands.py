@@ -37,7 +37,7 @@ def corpus(
     min_characters: Annotated[int | None, typer.Option(help="Leave out pairs with a shorter side.")] = None,
     max_characters: Annotated[int | None, typer.Option(help="Leave out pairs with a longer side.")] = None,
     max_length_ratio: Annotated[
-        float | None, typer.Option(help="Leave out pairs where one side has so many times the other's characters.")
+        float | None, typer.Option(help="Leave out pairs with one side more than N times as long as the other.")
     ] = None,
     drop_duplicates: Annotated[bool, typer.Option("--drop-duplicates", help="Leave out pairs seen before.")] = False,
     test: Annotated[str | None, typer.Option(help="Test pairs: which of them does this text hold?")] = None,
@@ -102,7 +102,7 @@ def _read_prompt(prompt: str | None, file: Path | None) -> str | None:
     try:
         return file.read_text(encoding="utf-8-sig").removesuffix("\n")
     except (OSError, ValueError) as problem:
-        reason = getattr(problem, "strerror", None) or "it is no UTF-8 text"
+        reason = getattr(problem, "strerror", None) or "it is not valid UTF-8"
         raise CorpusError(f"{file}: expected a file with a prompt template, which cannot be read ({reason}).") from None
 
 

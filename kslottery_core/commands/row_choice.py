@@ -35,7 +35,7 @@ def read_token_list(text: str) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as problem:
-        reason = getattr(problem, "strerror", None) or "it is no UTF-8 text"
+        reason = getattr(problem, "strerror", None) or "it is not valid UTF-8"
         raise TicketError(f"{path}: expected a file with a list of tokens, which cannot be read ({reason}).") from None
 
 

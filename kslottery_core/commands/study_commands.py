@@ -75,7 +75,9 @@ def create(
         ),
     ] = None,
     alpha: Annotated[float, typer.Option(help="Of the rule ks.")] = 0.05,
-    top_k: Annotated[int | None, typer.Option(help="Of the rule ks: the K tokens of largest D, not an alpha.")] = None,
+    top_k: Annotated[
+        int | None, typer.Option(help="Of the rule ks: the K tokens with the largest D, not an alpha.")
+    ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds, as 42,43.")] = "42",
     steps: Annotated[str, typer.Option(help="Optimizer steps, as 100,300.")] = "300",
     batch_size: Annotated[int, typer.Option(help="Pairs a step sees at once.")] = 16,

@@ -38,7 +38,7 @@ RejectedShareOption = Annotated[float, typer.Option(help="Refuse a text with mor
 ShortestOption = Annotated[int | None, typer.Option(help="Leave out pairs with a shorter side.")]
 LongestOption = Annotated[int | None, typer.Option(help="Leave out pairs with a longer side.")]
 RatioOption = Annotated[
-    float | None, typer.Option(help="Leave out pairs with a side of so many times the other's characters.")
+    float | None, typer.Option(help="Leave out pairs with one side more than N times as long as the other.")
 ]
 DuplicatesOption = Annotated[bool, typer.Option("--drop-duplicates", help="Leave out pairs seen before.")]
 LimitOption = Annotated[int | None, typer.Option(help="Use only the first N training pairs.")]

@@ -50,7 +50,7 @@ def ticket(
     threshold: Annotated[
         Threshold, typer.Option(help="Exact p, or the paper's asymptotic tau(alpha) on D.")
     ] = Threshold.exact,
-    top_k: Annotated[int | None, typer.Option(help="Take the k tokens of largest D instead of alpha.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Take the k tokens with the largest D instead of alpha.")] = None,
     frequent: Annotated[int | None, typer.Option(help="The K most frequent tokens of --corpus.")] = None,
     random: Annotated[int | None, typer.Option(help="K tokens drawn by chance; see --seed.")] = None,
     like: Annotated[

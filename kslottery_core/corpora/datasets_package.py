@@ -46,7 +46,7 @@ def _load(path: str, subset: str | None, split: str | None) -> Any:
         if path.startswith(HUB_PREFIX):
             return package.load_dataset(path.removeprefix(HUB_PREFIX), name=subset, split=split)
         return package.load_from_disk(path)
-    # The package reads files of many formats and asks a network; whatever it raises is told in one sentence.
+    # The package reads files of many formats and asks a network; whatever it raises is reported in one sentence.
     except Exception as problem:
         raise _explain(path, problem) from None
 

@@ -14,7 +14,7 @@ class CorpusSpec:
     """Which text: a path, the language of each side, its columns where they are named otherwise, and what is kept.
 
     `path` is a file, a folder (FLORES, or saved by the package `datasets`) or `hub:ORGANISATION/NAME`. `limit` keeps
-    the first so many pairs that pass everything else; `split` and `subset` belong to FLORES and `datasets`.
+    the first N pairs that pass everything else; `split` and `subset` belong to FLORES and `datasets`.
     `max_rejected_share` (0 to 1) is the share of unusable lines above which the text is refused. The filters count
     characters of either side (`max_length_ratio`: of the longer to the shorter); None means no such filter.
     Raises CorpusError for values that make no sense.

@@ -113,7 +113,7 @@ LANGUAGE_NAMES: dict[str, str] = {
 
 
 def name_language(code: str) -> str:
-    """The English name of a language code (ca, cat, ca-ES, cat_Latn); what is no known code is returned as it is."""
+    """The English name of a language code (ca, cat, ca-ES, cat_Latn); an unknown code is returned as it is."""
     return LANGUAGE_NAMES.get(code) or LANGUAGE_NAMES.get(split_language_code(code)[0], code)
 
 

@@ -17,7 +17,7 @@ def read_tmx(path: Path) -> Iterator[Entry]:
     """One entry a translation unit (`tu`): its segments by the language code that the file writes.
 
     `line` is where the unit begins. Of several variants in one language code the first counts. A line break in a
-    segment, which XML editors put in, becomes a space. Raises CorpusError for text that is no XML or no TMX, and for a
+    segment, which XML editors put in, becomes a space. Raises CorpusError for text that is not XML or TMX, and for a
     file that declares entities: such declarations can blow a small file up to gigabytes or reach for other files.
     """
     reader = _UnitReader(path)

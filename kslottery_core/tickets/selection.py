@@ -133,7 +133,7 @@ def select_top_k_ticket(
     tokens: Sequence[str] = (),
     fingerprints: tuple[str | None, str | None] = (None, None),
 ) -> Ticket:
-    """The k tokens of largest D; equal D is broken by larger L2 shift, then by smaller id. Unmoved rows never win.
+    """The k tokens with the largest D; equal D is broken by larger L2 shift, then smaller id. Unmoved rows never win.
 
     `tokens` are labels of the whole vocabulary, (V,). Raises TicketError for k outside 1 .. V.
     """
@@ -184,7 +184,7 @@ def describe_empty_ticket(
         )
     curve = compute_ticket_curve(result, correction, p_value_method)
     if len(curve.sizes) == 0:
-        return f"{seen} No significance level below 1 gives a token: take the tokens of largest D instead."
+        return f"{seen} No significance level below 1 gives a token: take the tokens with the largest D instead."
     first = round_up(float(curve.significance_levels[0]))
     count = int(curve.sizes[0])
     tokens = "1 token" if count == 1 else f"{count} tokens"
@@ -192,7 +192,7 @@ def describe_empty_ticket(
 
 
 def round_up(significance_level: float, digits: int = 4) -> float:
-    """The nearest number of so many significant digits that is not below alpha, so that typing it has its effect.
+    """The nearest number with N significant digits that is not below alpha, so that typing it has its effect.
 
     Alphas are floats: of 1e-5, whose float lies a little above the decimal, this is 1e-5 itself.
     """

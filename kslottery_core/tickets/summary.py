@@ -98,7 +98,7 @@ def summarise_neighbours(curve: TicketCurve, counts: np.ndarray, significance_le
 
 @dataclass(frozen=True)
 class RankedNeighbours:
-    """The edge of a ticket of the tokens of largest D: the first outside it and the last in it, None where none is.
+    """The edge of a ticket of the k tokens with the largest D: the first outside it, the last in it, or None.
 
     `tied` tokens have the count of the last one, `least_count`, and `taken` of them are in the ticket.
     """

@@ -161,7 +161,11 @@ def test_a_moving_rule_has_the_words_that_python_gives_it(shared_server, page, q
     handle.press("ArrowRight")
     (told,) = page.evaluate("window.thresholds")
     extras = ", Benjamini-Hochberg, the paper's threshold" if extras is None else extras
-    rest = handle.get_attribute("aria-valuetext").split(":")[0] if "top" not in query else "the 5 tokens of largest D"
+    rest = (
+        handle.get_attribute("aria-valuetext").split(":")[0]
+        if "top" not in query
+        else "the 5 tokens with the largest D"
+    )
     assert told["label"] == rest + extras
     page.get_by_text(told["label"]).first.wait_for()  # as the sidebar names the rule that was sent
 
@@ -244,7 +248,7 @@ def test_a_number_of_tokens_is_dragged_like_alpha(shared_server, page):
     wait_for_answer(page, address)
     assert f"top={chosen}" in page.url
     expect(find_metric(page, "Tokens in the ticket")).to_have_text(str(chosen))
-    page.get_by_text(f"the {chosen} tokens of largest D").first.wait_for()
+    page.get_by_text(f"the {chosen} tokens with the largest D").first.wait_for()
 
 
 @pytest.mark.parametrize(("label", "start"), [("SVG", b"<svg"), ("PNG", b"\x89PNG")])

@@ -194,14 +194,14 @@ def test_a_wrong_number_of_tokens_is_told_in_a_sentence_and_the_old_one_stays(op
 def test_a_ticket_by_number_is_named_as_such_on_every_page(open_app):
     app = open_app("pair", top="4")
     assert read_metrics(app)["Winning tokens by the largest D"] == "4"
-    assert "the 4 tokens of largest D" in app.sidebar.caption[-1].value
+    assert "the 4 tokens with the largest D" in app.sidebar.caption[-1].value
     app = open_app("alpha", top="4")
     assert read_metrics(app)["Tokens in the ticket"] == "4"
     assert "Next to enter" in read_texts(app)
     assert "by the exact p" not in read_texts(app)
     app.text_input(key="alpha_top").set_value("5").run()
     texts = read_texts(app)
-    assert "Since the 4 tokens of largest D" in texts
+    assert "Since the 4 tokens with the largest D" in texts
     assert "1 token entered" in texts
 
 
@@ -233,7 +233,7 @@ def test_a_page_that_goes_by_alpha_says_so_and_leaves_the_ticket_alone(scanned):
     scanned.query_params["top"] = "4"
     scanned.session_state["kslottery.page"] = None
     scanned.run()
-    assert "This page goes by α. The ticket of the pair stays the 4 tokens of largest D." in read_texts(scanned)
+    assert "This page goes by α. The ticket of the pair stays the 4 tokens with the largest D." in read_texts(scanned)
     scanned.text_input(key="alpha_number").set_value("0.3").run()
     assert (scanned.query_params["alpha"], scanned.query_params["top"]) == ("0.3", "4")
 
@@ -263,8 +263,8 @@ def test_the_edge_of_a_ranked_ticket_knows_its_ties():
         (AlphaChoice(), "α = 0.05", "at α = 0.05"),
         (AlphaChoice(1e-9, "bonferroni"), "α = 1e-9, Bonferroni", "at α = 1e-9"),
         (AlphaChoice(0.2, "bh", "asymptotic"), "α = 0.2, Benjamini-Hochberg, the paper's threshold", "at α = 0.2"),
-        (AlphaChoice(top_k=1800), "the 1,800 tokens of largest D", "by the largest D"),
-        (AlphaChoice(top_k=1), "the token of largest D", "by the largest D"),
+        (AlphaChoice(top_k=1800), "the 1,800 tokens with the largest D", "by the largest D"),
+        (AlphaChoice(top_k=1), "the token with the largest D", "by the largest D"),
     ],
 )
 def test_a_rule_has_its_words(alpha, rule, place):

@@ -102,7 +102,8 @@ def test_the_ticket_block_goes_by_the_number_of_tokens_too(make_context):
     block = build("ticket", make_context(Choice(alpha=AlphaChoice(top_k=2))))
     assert read_table(block.tables[0], "Token") == ["Translate", "English"]
     assert block.paragraphs[0] == (
-        "By the rule “the 2 tokens of largest D”, 2 tokens of 2,048 win (0.0977 %). 2 tokens have D = 0.2813; only the "
+        "By the rule “the 2 tokens with the largest D”, 2 tokens of 2,048 win (0.0977 %). 2 tokens have D = 0.2813; "
+        "only the "
         "1 of them with the larger L2 shift is in the ticket."
     )
     (picture,) = build("threshold", make_context(Choice(alpha=AlphaChoice(top_k=2)))).pictures
@@ -126,7 +127,7 @@ def test_the_curve_marks_what_alpha_gives_even_where_the_ticket_goes_by_a_number
         marked = picture.figure.data[-1]
         assert (marked.x[0], marked.y[0]) == (0.05, 4)
         assert picture.signature.endswith("α = 0.05")
-    assert build("threshold", make_context(by_number)).signature.endswith("the 100 tokens of largest D")
+    assert build("threshold", make_context(by_number)).signature.endswith("the 100 tokens with the largest D")
 
 
 def test_the_threshold_block_says_how_many_tokens_are_left_out(make_context):
@@ -163,7 +164,10 @@ def test_the_map_draws_no_more_points_than_a_file_can_take(make_context, monkeyp
     monkeypatch.setattr("dashboard.views.tokens.report_block._MOST_POINTS", 2)
     (picture,) = build("map", make_context()).pictures
     assert [label for label, *_ in picture.figure.data[1].customdata] == ["Translate", "English"]
-    assert "Of 4 winners only the 2 of largest D are drawn as points, the others are in the shade." in picture.caption
+    assert (
+        "Of 4 winners only the 2 with the largest D are drawn as points, the others are in the shade."
+        in picture.caption
+    )
     assert picture.figure.data[1].name == "2 of 4 winners drawn"
 
 

@@ -296,7 +296,7 @@ def test_of_more_ticks_than_are_picked_together_those_of_largest_d_are_taken(ope
     table = loaders.load_token_table
     tick(monkeypatch, list(range(64)))
     app = open_app("tokens", sort="token_id", direction="rising", tokens="60,61,62,63")
-    assert "64 tokens are ticked; no more than 4 are picked together: the 4 of largest D." in app.info[0].value
+    assert "64 tokens are ticked; no more than 4 are picked together: the 4 with the largest D." in app.info[0].value
     choice = app.session_state["kslottery.choice"]
     comparison = loaders.load_comparison(choice.pair)
     assert choice.token_ids == tuple(table(comparison)["token_id"][:4])

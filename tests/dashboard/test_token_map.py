@@ -124,7 +124,7 @@ def test_a_box_of_too_many_tokens_picks_the_first_and_says_so():
     ids = list(range(MOST_PICKED))
     chosen, sentence = choose_picked({"token_ids": ids, "inside": 1234, "add": False}, (), 5000)
     assert chosen == tuple(ids)
-    assert sentence.startswith("The box holds 1,234 tokens; the 200 of largest D are picked.")
+    assert sentence.startswith("The box holds 1,234 tokens; the 200 with the largest D are picked.")
     chosen, sentence = choose_picked({"token_ids": ids, "inside": 200, "add": True}, (900,), 5000)
     assert (len(chosen), chosen[0]) == (200, 900)
     assert "1 token left out" in sentence
@@ -134,7 +134,7 @@ def test_a_box_of_too_many_tokens_that_adds_says_how_many_it_added():
     before, box = tuple(range(1000, 1150)), list(range(200))
     chosen, sentence = choose_picked({"token_ids": box, "inside": 300, "add": True}, before, 5000)
     assert chosen == (*before, *box[:50])
-    assert sentence.startswith("The box holds 300 tokens; 50 more of them are picked, of largest D,")
+    assert sentence.startswith("The box holds 300 tokens; 50 more of them are picked, with the largest D,")
 
 
 def test_the_browser_picks_no_more_than_the_address_holds():

@@ -135,7 +135,7 @@ def test_an_empty_ticket_of_an_unchanged_pair_says_so():
 def test_an_empty_ticket_when_nothing_can_win_at_this_width():
     note = select_ticket(make_result([1, 0], width=2), 0.05).note
     assert "no D would win in rows of 2 values" in note
-    assert "take the tokens of largest D" in note
+    assert "take the tokens with the largest D" in note
 
 
 def test_top_k_takes_the_largest_d_and_breaks_ties_by_l2_then_id():

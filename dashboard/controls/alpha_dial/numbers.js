@@ -15,7 +15,7 @@ function findFirst(length, holds) {
   return low;
 }
 
-// A number of so many significant digits that is not below the level.
+// A number with N significant digits that is not below the level.
 function roundUp(level, digits) {
   const [mantissa, exponent] = level.toExponential(digits - 1).split("e");
   const nearest = Number(`${mantissa}e${exponent}`);
@@ -94,7 +94,7 @@ class Table {
     return Math.min(this.width + 1, Math.ceil(leastCount * 1.1) + 1);
   }
 
-  // The k tokens of largest D: all above the count of the last of them, and some of those with just that count.
+  // The k tokens with the largest D: all above the count of the last of them, and some of those with just that count.
   getTopTicket(k) {
     const leastCount = findFirst(this.width + 1, (count) => this.atLeast[count] < k) - 1;
     const taken = k - this.atLeast[leastCount + 1];

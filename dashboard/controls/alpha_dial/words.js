@@ -4,7 +4,7 @@ const NO_OTHER_STOP = "No other α that can be set gives another ticket: choose 
 
 function nameRule(byAlpha, value) {
   if (byAlpha) return `α = ${formatLevel(value)}`;
-  return value === 1 ? "the token of largest D" : `the ${formatCount(value)} tokens of largest D`;
+  return value === 1 ? "the token with the largest D" : `the ${formatCount(value)} tokens with the largest D`;
 }
 
 // Every number as the words before it, itself, and the words after it; `from` is D of the threshold, null for none.

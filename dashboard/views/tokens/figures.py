@@ -323,7 +323,7 @@ class TokenPlace:
     """Ranks count from 1, equal values share the better one; `..._shared` is how many other tokens have it too.
 
     `least_level` is the least alpha at which the token wins, rounded up so that typing it has its effect; `least_size`
-    is how many tokens of largest D have to be taken for it to be among them. Both are None where there is none.
+    is how many tokens with the largest D have to be taken for it to be among them. Both are None where there is none.
     """
 
     statistic_rank: int

@@ -79,7 +79,7 @@ def pack_tokens(table: pd.DataFrame, counts: np.ndarray | None, width: int, sign
     }
     if counts is not None:
         arrays["frequency"] = np.minimum(counts[token_ids], np.iinfo(np.int32).max).astype("<i4")
-    # A lone surrogate is no UTF-8, and a line break would end a label.
+    # A lone surrogate is not valid UTF-8, and a line break would end a label.
     lines = "\n".join(label.replace("\n", "↵") for label in table["token"])
     parts = [(name, array.dtype.str[1:], array.tobytes()) for name, array in arrays.items()]
     parts.append(("label", "text", lines.encode("utf-8", "replace")))

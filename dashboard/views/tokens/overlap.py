@@ -81,7 +81,7 @@ def _suggest(offered: dict[str, TokenSet]) -> tuple[str, ...]:
 
 
 def _list_offered(comparison: Comparison, selection: SelectedTicket, counts: np.ndarray | None) -> dict[str, TokenSet]:
-    """Every set at hand by key; what cannot be listed is told in one sentence each."""
+    """Every set at hand by key; what cannot be listed is reported in one sentence each."""
     found: list[TokenSet] = []
     size = comparison.pair.vocabulary_size
     if counts is not None:
@@ -185,7 +185,7 @@ def _show_fields(view: OverlapView, offered: dict[str, TokenSet], keys: list[str
 
 
 def _take_levels() -> None:
-    """Levels that can be used become the choice; a wrong one is told, and what was typed stays."""
+    """Levels that can be used become the choice; a wrong one is reported, and what was typed stays."""
     levels, problems = read_levels(st.session_state[_LEVELS] or "")
     if problems:
         st.session_state[_WRONG_LEVELS] = tuple(problems)

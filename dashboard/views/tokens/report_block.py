@@ -51,7 +51,8 @@ def build_map_block(context: ReportContext) -> Block:
     points, placed = len(summary.winner_ids), summary.winner_count - summary.unplaced_winners
     if points < placed:
         caption += (
-            f" Of {placed:,} winners only the {points:,} of largest D are drawn as points, the others are in the shade."
+            f" Of {placed:,} winners only the {points:,} with the largest D are drawn as points, the others are in the "
+            "shade."
         )
     if summary.unplaced:
         caption += (

@@ -55,7 +55,7 @@ def _compile(search: str) -> regex.Pattern[str]:
         reason = problem.msg if isinstance(problem, regex.error) else "it is too large"
         place = f" at character {problem.pos + 1}" if isinstance(problem, regex.error) and problem.pos else ""
         raise TokenSearchError(
-            f"{shorten(search)!r} is no regular expression: {reason}{place}. To search for the signs themselves, "
+            f"{shorten(search)!r} is not a valid regular expression: {reason}{place}. To search for these characters, "
             "choose Text."
         ) from None
 
@@ -90,7 +90,7 @@ def _read_ids(search: str, vocabulary_size: int) -> np.ndarray:
         first, last = _read_id(low), _read_id(high if dash else low)
         if first is None or last is None:
             raise TokenSearchError(
-                f"{shorten(part)!r} is no token id; expected numbers such as 13, 278 or a range such as 3-20."
+                f"{shorten(part)!r} is not a token id; expected numbers such as 13, 278 or a range such as 3-20."
             )
         if first <= last and first < vocabulary_size:
             steps[first] += 1

@@ -60,7 +60,7 @@ ShowToken = Callable[[int], None]
 def show_token_stories(comparison: Comparison, selection: SelectedTicket, *, has_rows: bool = True) -> None:
     """Show the picked tokens, or how to pick some from the table, if it `has_rows`.
 
-    What is wrong with one of them is told in its own card.
+    A problem with one of them is shown in its own card.
     """
     picked = state.get_choice().token_ids
     absent = [token_id for token_id in picked if token_id >= comparison.result.vocabulary_size]

@@ -103,8 +103,8 @@ def show_token_filter(comparison: Comparison, table: pd.DataFrame) -> pd.DataFra
     found = load_search_mask(comparison, wanted.search, wanted.mode)
     if wanted.mode == "text" and found is not None and not found.any() and _PATTERN_SIGNS.search(wanted.search.strip()):
         st.info(
-            f"No token holds the signs {format_code(shorten(wanted.search))}: {SEARCH_MODES['text']} looks for these "
-            f"very signs; to search with a pattern, choose {SEARCH_MODES['pattern']} under “{_MODE_LABEL}”."
+            f"No token holds the characters {format_code(shorten(wanted.search))}: {SEARCH_MODES['text']} looks for "
+            f"these very characters; to search with a pattern, choose {SEARCH_MODES['pattern']} under “{_MODE_LABEL}”."
         )
     return filter_tokens(table, wanted, found=found, in_prompt=in_prompt)
 
@@ -330,7 +330,7 @@ def _show_rows(table: pd.DataFrame, ranks: np.ndarray, order: TokenOrder) -> tup
         elsewhere = f", {format_count(len(hidden))} of them elsewhere" if hidden else ""
         st.info(
             f"{format_noun(total, 'token')} are ticked{elsewhere}; no more than {MOST_PICKED} are picked together: the "
-            f"{MOST_PICKED} of largest D{', those of this page first' if hidden else ''}."
+            f"{MOST_PICKED} with the largest D{', those of this page first' if hidden else ''}."
         )
     state.choose(token_ids=chosen)
     return chosen

@@ -107,7 +107,7 @@ def _show_place(comparison: Comparison, selection: SelectedTicket, token_id: int
     size.metric(
         "Among the largest D from",
         "no number" if place.least_size is None else format_noun(place.least_size, "token"),
-        help="How many tokens of largest D have to be taken for this one to be among them.",
+        help="How many tokens with the largest D have to be taken for this one to be among them.",
     )
 
 

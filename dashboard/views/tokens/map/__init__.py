@@ -197,7 +197,8 @@ def choose_picked(
                 f"largest D, since no more than {MOST_PICKED} are picked together."
             )
         return chosen[:MOST_PICKED], (
-            f"The box holds {format_count(inside)} tokens; the {MOST_PICKED} of largest D are picked. A smaller box, "
+            f"The box holds {format_count(inside)} tokens; the {MOST_PICKED} with the largest D are picked. "
+            "A smaller box, "
             "or a filter, picks all of its tokens."
         )
     if len(chosen) > MOST_PICKED:

@@ -80,7 +80,7 @@ function nameTokens({ tokens }, rows, most = Infinity) {
   return rows.length > MOST_NAMED ? `${names[0]} and ${formatWhole(rows.length - 1)} more` : names.join(", ");
 }
 
-// Rows are sorted by D, so the first of these are those of largest D.
+// Rows are sorted by D, so the first of these are those with the largest D.
 function listInside(state, box) {
   return state.inView.filter((row) => state.px[row] >= box.left && state.px[row] <= box.right
     && state.py[row] >= box.top && state.py[row] <= box.bottom);

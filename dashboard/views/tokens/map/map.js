@@ -211,7 +211,7 @@ class TokenMap {
     this.drawOverlay();
   }
 
-  // What is picked goes to the server once; of more than it shows, those of largest D.
+  // What is picked goes to the server once; of more than it shows, those with the largest D.
   pick(rows, add) {
     const ids = this.state.tokens.values.token_id;
     const most = this.settings.most_picked;
