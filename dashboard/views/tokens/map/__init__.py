@@ -193,7 +193,7 @@ def choose_picked(
         if picked.get("add") and token_ids:
             added = len(set(chosen[:MOST_PICKED]) - set(token_ids))
             return chosen[:MOST_PICKED], (
-                f"The box holds {format_count(inside)} tokens; {format_count(added)} more of them are picked, of "
+                f"The box holds {format_count(inside)} tokens; {format_count(added)} more of them are picked, with the "
                 f"largest D, since no more than {MOST_PICKED} are picked together."
             )
         return chosen[:MOST_PICKED], (
