@@ -112,7 +112,7 @@ def read_ticket_file(upload: Any, load_vocabulary: Callable[[], Vocabulary]) -> 
         text = upload.getvalue().decode("utf-8-sig")
     except UnicodeDecodeError:
         raise RunError(
-            f"{upload.name} is no UTF-8 text; choose a ticket that was downloaded here, or a list."
+            f"{upload.name} is not valid UTF-8; choose a ticket that was downloaded here, or a list."
         ) from None
     try:
         content = json.loads(text)

@@ -50,8 +50,8 @@ class RowRule:
     """How an arm's rows are chosen, anew for every text, seed and number of steps.
 
     `ks` compares the model with the study's embedding tuning and takes the tokens that win at `significance_level`
-    (alpha, with `correction`), or the `top_k` of largest D. `frequent` and `random` take `count` rows; None means as
-    many as the study's first `ks` rule chose there. `matched` imitates the frequencies of `ticket`, or where that is
+    (alpha, with `correction`), or the `top_k` with the largest D. `frequent` and `random` take `count` rows; None means
+    as many as the study's first `ks` rule chose there. `matched` imitates the frequencies of `ticket`, or where that is
     None of what the study's first `ks` rule chose. `prompt` takes the tokens of the prompt. `ticket` takes `ticket`.
     """
 

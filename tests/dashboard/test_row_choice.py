@@ -158,7 +158,7 @@ def test_a_file_may_hold_a_ticket_or_a_list(open_form, launched, tmp_path, name,
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"{", "no JSON file"), (b"\xff\xfe", "no UTF-8 text"), (b"{}", "missing"), (b"1 1", "2 times")],
+    [(b"{", "no JSON file"), (b"\xff\xfe", "not valid UTF-8"), (b"{}", "missing"), (b"1 1", "2 times")],
 )
 def test_a_file_that_is_no_ticket_is_one_sentence(open_form, launched, content, words):
     app = open_form(row_choice.FROM_FILE)

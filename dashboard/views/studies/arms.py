@@ -193,7 +193,7 @@ def _list_rows(arm: ArmChoice) -> list[tuple[str, RowRule | None]]:
         sizes = read_numbers("study_top", "numbers of tokens with the largest D", whole=True)
         if not levels and not sizes:
             raise StudyError(
-                "The α of the KS tickets is missing; give one, or how many tokens of the largest D to take."
+                "The α of the KS tickets is missing; give one, or how many tokens with the largest D to take."
             )
         rules: list[tuple[str, RowRule | None]] = [
             (f", α {format_number(level, 6)}", RowRule("ks", significance_level=level, correction=correction))
