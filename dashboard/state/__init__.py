@@ -16,7 +16,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from dashboard.loaders import PairChoice
-from dashboard.state.address import build_address, forget_addressed, read_address, read_level, read_token_id, read_top_k
+from dashboard.state.address import build_address, forget_addressed, read_address
 from dashboard.state.choice import (
     LARGEST_SIGNIFICANCE_LEVEL,
     LEAST_SIGNIFICANCE_LEVEL,
@@ -36,6 +36,7 @@ from dashboard.state.choice import (
     TokenOrder,
     TokenText,
 )
+from dashboard.state.parameters import read_level, read_token_id, read_top_k
 from dashboard.state.report_words import ReportWords
 from dashboard.state.rule import describe_place, describe_rule, describe_rule_extras
 from dashboard.wording import escape_markdown

@@ -6,7 +6,7 @@ import pytest
 
 from dashboard import loaders, state
 from dashboard.loaders import AlphaChoice, PairChoice
-from dashboard.state.token_address import MOST_SETS, read_levels
+from dashboard.state.parameters import MOST_SETS, read_levels
 from dashboard.views.tokens import overlap
 from dashboard.views.tokens.overlap import TokenSet, build_member_table
 from dashboard.views.tokens.overlap_figure import summarise_overlap_sets

@@ -5,8 +5,7 @@ import pytest
 
 from dashboard import loaders
 from dashboard.loaders import AlphaChoice, PairChoice
-from dashboard.state import StoryView
-from dashboard.state.story_address import build_story_address, read_story_address
+from dashboard.state import Choice, StoryView, build_address, read_address
 from dashboard.views.tokens import story
 from dashboard.views.tokens.loading import load_neighbours
 from dashboard.views.tokens.story import build_token_numbers
@@ -67,8 +66,8 @@ def test_a_part_that_does_not_exist_is_told_and_the_first_one_shown(open_app):
     app = open_app("tokens", tokens="3", story="nonsense")
     assert "story = nonsense" in read_texts(app).replace("\\", "")
     assert app.segmented_control(key="story_part").value == "values"
-    assert build_story_address(StoryView()) == {}
-    assert read_story_address({"story": "text"}, StoryView()) == (StoryView("text"), [])
+    assert build_address(Choice(story=StoryView()), "tokens") == {}
+    assert read_address({"story": "text"}, Choice()) == (Choice(story=StoryView("text")), ())
 
 
 def test_without_a_picked_token_no_part_is_offered(open_app):

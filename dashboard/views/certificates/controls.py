@@ -19,7 +19,7 @@ from dashboard.controls.navigation import show_link
 from dashboard.controls.text_fields import describe_lines, needs_columns
 from dashboard.loaders import Comparison
 from dashboard.loaders.texts import is_on_hub, load_preview, text_exists
-from dashboard.state.certificate_address import MOST_LEFT_BEHIND
+from dashboard.state.parameters import MOST_LEFT_BEHIND
 from dashboard.views.certificates.loading import CertificateWork, find_work, list_live_works, start_certifying
 from dashboard.wording import (
     CERTIFIED_ROWS,

@@ -22,7 +22,7 @@ from dashboard.loaders.series import expand_sources, load_kept_series, load_seri
 from dashboard.loaders.vocabulary import get_pair_vocabulary
 from dashboard.report.csv_file import build_csv
 from dashboard.state import MOST_PICKED, OverlapView, describe_rule
-from dashboard.state.token_address import MOST_SETS, read_levels
+from dashboard.state.parameters import MOST_SETS, read_levels
 from dashboard.views.tokens.loading import list_row_runs, load_fitting_published
 from dashboard.views.tokens.overlap_figure import (
     MOST_COLUMNS,

@@ -1,3 +1,7 @@
+import json
+from dataclasses import asdict
+from pathlib import Path
+
 import pytest
 import streamlit as st
 from streamlit.runtime.state.query_params import QueryParams
@@ -14,6 +18,10 @@ from dashboard.state import (
     read_address,
     read_token_id,
 )
+from dashboard.state.parameters import PARAMETERS
+
+MADE_BEFORE = json.loads(Path(__file__).with_name("made_before").joinpath("addresses.json").read_text(encoding="utf-8"))
+"""Addresses of version 0.1.0 with what it took from them: fields of the choice that are no default, and problems."""
 
 FULL = Choice(
     pair=PairChoice("/a", "org/b", before_revision=None, after_revision="v1", parameter="wte.weight"),
@@ -184,3 +192,22 @@ def test_every_search_mode_survives_the_address(mode):
 )
 def test_a_token_id_is_a_whole_number_of_a_sane_length(text, token_id):
     assert read_token_id(text) == token_id
+
+
+@pytest.mark.parametrize("made", MADE_BEFORE, ids=lambda made: f"{made['page'] or 'typed'}-{len(str(made))}")
+def test_an_address_made_before_restores_the_same_choice(made):
+    choice, problems = read_address(made["address"], Choice())
+    fields, default = (json.loads(json.dumps(asdict(one))) for one in (choice, Choice()))
+    assert {name: value for name, value in fields.items() if value != default[name]} == made["choice"]
+    assert list(problems) == made["problems"]
+    if made["page"] is not None:
+        assert build_address(choice, made["page"]) == made["address"]
+
+
+def test_the_table_names_each_parameter_once_and_only_fields_that_exist():
+    names = [parameter.name for parameter in PARAMETERS]
+    assert len(set(names)) == len(names)
+    fields = [(parameter.part, parameter.field) for parameter in PARAMETERS]
+    assert len(set(fields)) == len(fields)
+    for parameter in PARAMETERS:
+        parameter.get(Choice())
