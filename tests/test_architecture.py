@@ -22,7 +22,7 @@ CORE_ORDER = [
     {"ks", "neighbours"},
     {"checkpoints", "corpora"},
     {"jobs"},
-    {"records", "progress"},
+    {"records", "progress", "csv_file"},
     {"errors"},
 ]
 DASHBOARD_ORDER = [

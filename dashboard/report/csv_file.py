@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dashboard.wording import protect_cell
+from kslottery_core.csv_file import protect_cell
 
 if TYPE_CHECKING:
     import pandas as pd

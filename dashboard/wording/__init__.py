@@ -48,7 +48,6 @@ from dashboard.wording.text import (
     format_formula,
     format_token,
     name_source,
-    protect_cell,
     shorten,
 )
 
@@ -96,6 +95,5 @@ __all__ = [
     "format_share",
     "format_token",
     "name_source",
-    "protect_cell",
     "shorten",
 ]

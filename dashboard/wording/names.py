@@ -163,8 +163,8 @@ CELL_STATE_NAMES = {
     "waiting": "Waiting",
     "running": "Running",
     "finished": "Finished",
-    "reused": "Taken over",
-    "skipped": "Left out",
+    "reused": "Reused",
+    "skipped": "Skipped",
     "failed": "Failed",
     "stopped": "Stopped",
 }

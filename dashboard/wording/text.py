@@ -1,4 +1,4 @@
-"""Texts of others made safe: as Markdown, as inline code, as a cell of a CSV file."""
+"""Texts of others made safe: as Markdown or as inline code."""
 
 import re
 
@@ -33,11 +33,6 @@ def name_source(source: str) -> str:
     """The last two parts of a path: enough to know it by. A hub id stays as it is."""
     parts = [part for part in source.replace("\\", "/").split("/") if part]
     return source if len(parts) <= 2 and not source.startswith("/") else "/".join(parts[-2:])
-
-
-def protect_cell(value: object) -> object:
-    """A cell of a CSV file: text that a spreadsheet would run as a formula gets an apostrophe, all else stays."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else value
 
 
 def format_code(text: str) -> str:

@@ -1,8 +1,6 @@
 """A study's table as CSV: a line for each score of each row, so that no column ever mixes measures."""
 
-import csv
-import io
-
+from kslottery_core.csv_file import format_csv
 from kslottery_core.studies.quality import Quality
 from kslottery_core.studies.table import COSTS, StudyRow, StudyTable
 
@@ -16,14 +14,9 @@ CSV_COLUMNS = (
 
 
 def format_study_csv(table: StudyTable) -> str:
-    """The whole table; several values in one field stand between spaces, what was not measured is empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in table.rows:
-        for quality in row.quality or (None,):
-            writer.writerow(_list_fields(row, quality))
-    return text.getvalue()
+    """The whole table; a field with several values separates them by spaces, and what was not measured is empty."""
+    lines = (_list_fields(row, quality) for row in table.rows for quality in row.quality or (None,))
+    return format_csv(CSV_COLUMNS, lines)
 
 
 def _list_fields(row: StudyRow, quality: Quality | None) -> dict[str, object]:

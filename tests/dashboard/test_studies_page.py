@@ -9,6 +9,7 @@ import kslottery_core.studies
 from dashboard import loaders
 from dashboard.report.csv_file import build_csv
 from dashboard.state import Choice, StudiesView, build_address, read_address
+from dashboard.views.studies import results
 from dashboard.views.studies.progress import arrange_cells
 from dashboard.views.studies.results import build_result_rows
 from kslottery_core.corpora import CorpusSpec
@@ -302,14 +303,14 @@ def test_a_study_shows_its_cells_and_why_some_have_no_run(open_app, make_study, 
     assert not app.exception
     table = app.dataframe[0].value
     assert table["10 steps"].tolist() == [
-        {"stopped": "Stopped", "reused": "Taken over", "skipped": "Left out"}[state.state]
+        {"stopped": "Stopped", "reused": "Reused", "skipped": "Skipped"}[state.state]
         for row in arrange_cells(StudyStore().get(record.study_id)).cells
         for state in row
     ]
-    assert app.get("progress")[0].proto.text.replace("\\", "") == "3 runs: 1 taken over, 1 left out, 1 stopped"
+    assert app.get("progress")[0].proto.text.replace("\\", "") == "3 runs: 1 reused, 1 skipped, 1 stopped"
     words = list_words(app)
     assert "Stopped after 2 of 3 runs" in words
-    assert "Left out: **KS ticket, en\\-ca" in words or "Left out: **KS ticket" in words
+    assert "Skipped: **KS ticket, en\\-ca" in words or "Skipped: **KS ticket" in words
     assert "](https" not in words.replace("\\]", "")
 
 
@@ -537,3 +538,12 @@ def test_the_file_holds_every_row_and_measure_and_runs_nothing(make_study, finis
     assert rows["Runs"].tolist()[0].startswith("r")
     rows.loc[0, "Arm"] = "=HYPERLINK(1)"
     assert b"'=HYPERLINK(1)" in build_csv(rows)
+
+
+def test_the_page_downloads_the_file_that_the_command_line_writes(make_study, finish, monkeypatch):
+    record = finish(make_study())
+    table = kslottery_core.studies.compute_study_table(record, StudyStore().run_store, with_intervals=False)
+    given = {}
+    monkeypatch.setattr(results.st, "download_button", lambda label, **options: given.update(options))
+    results.show_download(table, "study")
+    assert given["data"]() == kslottery_core.studies.format_study_csv(table).encode("utf-8")

@@ -11,9 +11,9 @@ from dashboard.wording import (
     format_name,
     format_share,
     format_token,
-    protect_cell,
     shorten,
 )
+from kslottery_core.csv_file import protect_cell
 
 JOINER = "\u2060"
 

@@ -15,6 +15,7 @@ from kslottery_core.studies import (
     RowRule,
     StudyArm,
     StudyRow,
+    StudyTable,
     compute_comparisons,
     compute_study_table,
     compute_ticket_sizes,
@@ -235,6 +236,12 @@ def test_the_csv_holds_every_score_with_its_signature(make_study, perform, tabul
         assert [float(score) for score in line["per_seed"].split()] == list(quality.per_seed)
         assert line["seeds"] == ("" if row.label == "base" else "3 4")
     assert lines[0]["learning_rate"] == lines[0]["ticket_size"] == "" and lines[4]["ticket_size"] == "3.0"
+
+
+def test_a_label_that_begins_like_a_formula_is_text_in_the_csv():
+    row = make_row("=HYPERLINK(1)", 20.0, 10.0)
+    (line,) = csv.DictReader(io.StringIO(format_study_csv(StudyTable((row,), (MEASURE,)))))
+    assert (line["label"], line["mean"], line["trained_parameters"]) == ("'=HYPERLINK(1)", "20.0", "10.0")
 
 
 def test_rows_are_compared_seed_by_seed_as_sacrebleu_does(study_store, make_study, perform, tabulate):

@@ -64,7 +64,7 @@ def _build_study(context: ReportContext, record: StudyRecord, table: StudyTable)
                 _build_result_table(scored, measure),
                 f"{name}: every arm with its costs",
                 _sign_measure(measure),
-                decimals={measure.name: 1, "Outputs that stop (%)": 1, "All in all (s)": 1, "Choosing rows (s)": 1},
+                decimals={measure.name: 1, "Outputs that stop (%)": 1, "Total (s)": 1, "Choosing rows (s)": 1},
             )
         )
     return Block(

@@ -10,7 +10,6 @@ import streamlit as st
 from dashboard import state
 from dashboard.controls.alpha_control import show_alpha_control
 from dashboard.controls.picture import show_picture
-from dashboard.report.csv_file import build_csv
 from dashboard.views.studies.figures import (
     COSTS,
     describe_ticket_sizes,
@@ -57,7 +56,7 @@ def show_result_table(rows: Sequence[StudyRow], measure: Measure, key: str) -> N
         "Optimizer (bytes)",
         "Peak memory (bytes)",
         "Step (s)",
-        "All in all (s)",
+        "Total (s)",
     ]
     columns += ["Rows"] if any(row.selection_seconds is not None for row in rows) else []
     columns += ["Saved (bytes)"]
@@ -100,7 +99,7 @@ def _configure(measure: Measure) -> dict[str, object]:
         "Optimizer (bytes)": number("Optimizer", format="bytes", width=width, help="Memory of the optimizer's state"),
         "Peak memory (bytes)": number("Memory", format="bytes", width=width, help="Peak memory while tuning"),
         "Step (s)": number(format="%.3f", width=width, help="One training step, the median"),
-        "All in all (s)": number(format="%.1f", width=width, help="The run from the device to the end"),
+        "Total (s)": number(format="%.1f", width=width, help="The run from the device to the end"),
         "Rows": text(
             "Rows (s)",
             width=70,
@@ -112,10 +111,12 @@ def _configure(measure: Measure) -> dict[str, object]:
 
 
 def show_download(table: StudyTable, name: str) -> None:
-    """All rows with all measures as a file."""
+    """All rows with all measures as a file, the same as `kslottery study show --csv` writes."""
+    from kslottery_core.studies import format_study_csv
+
     st.download_button(
         "All of this as CSV",
-        data=lambda: build_csv(build_result_rows(table.rows, table.measures)),
+        data=lambda: format_study_csv(table).encode("utf-8"),
         file_name=f"{name}.csv",
         mime="text/csv",
         icon=":material/download:",

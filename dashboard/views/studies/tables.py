@@ -18,7 +18,7 @@ _COSTS = {
     "Optimizer (bytes)": "optimizer_bytes",
     "Peak memory (bytes)": "peak_memory_bytes",
     "Step (s)": "step_seconds",
-    "All in all (s)": "total_seconds",
+    "Total (s)": "total_seconds",
     "Choosing rows (s)": "selection_seconds",
     "Saved (bytes)": "saved_bytes",
 }
@@ -28,7 +28,7 @@ _COST_FIELDS = {"parameters": "trained_parameters", "seconds": "total_seconds"}
 
 
 def build_result_rows(rows: Sequence[StudyRow], measures: Sequence[Measure]) -> pd.DataFrame:
-    """One line a row of the study, numbers as they are; what was not measured is empty. For the CSV file.
+    """One line a row of the study, numbers as they are; what was not measured is empty.
 
     Every measure gets its value, its interval and what it is to be understood by.
     """
