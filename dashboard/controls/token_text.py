@@ -11,7 +11,7 @@ from dashboard.controls.text_fields import describe_lines, mark_problem, needs_c
 from dashboard.loaders import Comparison
 from dashboard.loaders.texts import is_on_hub, load_preview, text_exists
 from dashboard.loaders.vocabulary import load_pair_counts, name_text
-from dashboard.wording import escape_markdown, shorten
+from dashboard.wording import FREQUENCY_NAMES, escape_markdown, shorten
 from kslottery_core.errors import CorpusError, KSLotteryError
 
 if TYPE_CHECKING:
@@ -37,10 +37,12 @@ def show_token_text(comparison: Comparison) -> CorpusSpec | None:
     spec, problem = None, None
     try:
         spec, _ = _find_text(comparison)
-        load_pair_counts(comparison, spec)
+        load_pair_counts(comparison, spec, state.get_choice().token_text.counted)
     except KSLotteryError as found:
         problem = found
     named = "none chosen" if spec is None else f"{escape_markdown(shorten(name_text(spec)))}, {_name_sides(spec)}"
+    if spec is not None:
+        named += ", " + ("as read in training" if state.get_choice().token_text.counted == "training" else "text alone")
     with st.expander(f"Text that frequencies are counted in: {named}", key="token_text", icon=":material/bar_chart:"):
         _show_fields(comparison)
         _show_finding(comparison)
@@ -108,7 +110,7 @@ def _take(name: str, key: str) -> None:
 
 
 def _show_fields(comparison: Comparison) -> None:
-    path, source, target = st.columns([4, 1, 1])
+    path, source, target, counted = st.columns([4, 1, 1, 2])
     for name in ("path", "source", "target"):
         st.session_state[f"token_text_{name}"] = _get_entry(comparison, name)
     path.text_input(
@@ -129,6 +131,15 @@ def _show_fields(comparison: Comparison) -> None:
             on_change=_take,
             args=(name, f"token_text_{name}"),
         )
+    st.session_state["token_text_counted"] = state.get_choice().token_text.counted
+    counted.selectbox(
+        "Count",
+        list(FREQUENCY_NAMES),
+        format_func=FREQUENCY_NAMES.__getitem__,
+        key="token_text_counted",
+        help="In training the model also reads the prompt around every pair, and special tokens.",
+        on_change=lambda: state.change("token_text", counted=st.session_state["token_text_counted"]),
+    )
 
 
 def _show_finding(comparison: Comparison) -> None:
@@ -148,12 +159,25 @@ def _show_finding(comparison: Comparison) -> None:
             _show_columns(preview)
         _, preview = _find_text(comparison)
         st.caption(
-            f"{escape_markdown(preview.format_name)}. {describe_lines(preview)} Frequencies count the whole text."
+            f"{escape_markdown(preview.format_name)}. {describe_lines(preview)} Frequencies count the whole text"
+            f"{_describe_counting(preview.prompt)}."
         )
     except _MissingEntryError as missing:
         st.caption(escape_markdown(str(missing)))
     except KSLotteryError as problem:
         st.caption(mark_problem(problem))
+
+
+def _describe_counting(own_prompt: str | None) -> str:
+    if state.get_choice().token_text.counted == "text":
+        return ", the sentences of both sides alone"
+    from kslottery_core.tuning import TokenCounting
+
+    template = "its own prompt" if own_prompt else "the usual prompt"
+    return (
+        f" as the model reads it in training: every pair in {template}, with special tokens, cut at "
+        f"{TokenCounting().max_length} tokens"
+    )
 
 
 def _show_columns(preview: CorpusPreview) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kslottery_core.checkpoints import EmbeddingMatrix
     from kslottery_core.corpora import CorpusSpec, SentencePair
     from kslottery_core.tickets import Ticket
-    from kslottery_core.tuning import PromptPreview
+    from kslottery_core.tuning import PromptPreview, TokenCounting
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,16 +81,13 @@ def get_tokenizer(vocabulary: Vocabulary) -> Any:
 
 
 @st.cache_resource(max_entries=8, show_spinner="Counting tokens in the text…")
-def _count(key: str, signature: str, spec: CorpusSpec, _vocabulary: Vocabulary) -> np.ndarray:
-    from kslottery_core.corpora import count_tokens
-
-    sentences = (side for pair in load_text(spec).pairs for side in (pair.source, pair.target))
-    return count_tokens(get_tokenizer(_vocabulary), sentences, _vocabulary.size)
+def _count(key: str, signature: str, spec: CorpusSpec, counting: TokenCounting, _vocabulary: Vocabulary) -> np.ndarray:
+    return counting.count(get_tokenizer(_vocabulary), load_text(spec), spec, _vocabulary.size)
 
 
-def load_token_counts(vocabulary: Vocabulary, spec: CorpusSpec) -> np.ndarray:
-    """Occurrences of every token in both sides of a text, (V,) int64. Raises KSLotteryError."""
-    return _count(vocabulary.key, sign_text(spec), spec, vocabulary)
+def load_token_counts(vocabulary: Vocabulary, spec: CorpusSpec, counting: TokenCounting) -> np.ndarray:
+    """Occurrences of every token in a text, (V,) int64. Raises KSLotteryError."""
+    return _count(vocabulary.key, sign_text(spec), spec, counting, vocabulary)
 
 
 def get_pair_vocabulary(comparison: Comparison) -> Vocabulary:
@@ -102,9 +99,14 @@ def get_pair_vocabulary(comparison: Comparison) -> Vocabulary:
     )
 
 
-def load_pair_counts(comparison: Comparison, spec: CorpusSpec) -> np.ndarray:
-    """Occurrences of every token of a pair in both sides of a text, (V,) int64. Raises KSLotteryError."""
-    counts = load_token_counts(get_pair_vocabulary(comparison), spec)
+def load_pair_counts(comparison: Comparison, spec: CorpusSpec, counted: str) -> np.ndarray:
+    """Occurrences of every token of a pair in a text, (V,) int64; `counted` is one of `tuning.COUNTED`.
+
+    What training reads is counted with the usual prompt and length. Raises KSLotteryError.
+    """
+    from kslottery_core.tuning import TokenCounting
+
+    counts = load_token_counts(get_pair_vocabulary(comparison), spec, TokenCounting(counted))
     return counts[: comparison.pair.vocabulary_size]
 
 
@@ -112,6 +114,7 @@ def load_pair_counts(comparison: Comparison, spec: CorpusSpec) -> np.ndarray:
 def _match(
     keys: tuple[str, str],
     spec: CorpusSpec,
+    counting: TokenCounting,
     token_ids: tuple[int, ...],
     seed: int,
     _like: Ticket,
@@ -119,13 +122,16 @@ def _match(
 ) -> Ticket:
     from kslottery_core.tickets import select_matched_ticket
 
-    counts = load_token_counts(_vocabulary, spec)
-    return select_matched_ticket(_like, counts, seed, tokens=_vocabulary.labels, text=name_text(spec))
+    counts = load_token_counts(_vocabulary, spec, counting)
+    text = counting.describe(name_text(spec))
+    return select_matched_ticket(_like, counts, seed, tokens=_vocabulary.labels, text=text)
 
 
-def load_matched_ticket(vocabulary: Vocabulary, spec: CorpusSpec, like: Ticket, seed: int) -> Ticket:
+def load_matched_ticket(
+    vocabulary: Vocabulary, spec: CorpusSpec, counting: TokenCounting, like: Ticket, seed: int
+) -> Ticket:
     """Other tokens than those of `like`, as frequent in a text. Raises KSLotteryError."""
-    return _match((vocabulary.key, sign_text(spec)), spec, like.token_ids, seed, like, vocabulary)
+    return _match((vocabulary.key, sign_text(spec)), spec, counting, like.token_ids, seed, like, vocabulary)
 
 
 def list_prompt_token_ids(

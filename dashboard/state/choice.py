@@ -68,13 +68,17 @@ class OverlapView:
 
 @dataclass(frozen=True)
 class TokenText:
-    """The parallel text that token frequencies are counted in; None stands for what the page suggests."""
+    """The parallel text that token frequencies are counted in; None stands for what the page suggests.
+
+    `counted` is a key of `FREQUENCY_NAMES`: what training reads, or the text alone.
+    """
 
     path: str | None = None
     source: str | None = None
     target: str | None = None
     source_column: str | None = None
     target_column: str | None = None
+    counted: str = "training"
 
 
 @dataclass(frozen=True)

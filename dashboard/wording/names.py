@@ -23,7 +23,6 @@ MEASURE_NAMES = {
 
 MAP_AXIS_NAMES = {
     "statistic": "D",
-    "frequency": "Frequency in the text",
     "l2_shift": "L2 shift",
     "cosine": "Cosine",
     "mean_shift": "Mean shift",
@@ -33,13 +32,30 @@ MAP_AXIS_NAMES = {
 
 MAP_AXIS_TITLES = {
     "statistic": "D, the largest gap between the values before and after",
-    "frequency": "How often the token occurs in the text",
     "l2_shift": "L2 shift, the distance between the row before and after",
     "cosine": "Cosine of the angle between the row before and after",
     "mean_shift": "Mean shift, the mean of the row after minus the mean before",
     "rank": "Rank by D, 1 for the largest",
     "token_id": "Token id, the place in the vocabulary",
 }
+
+FREQUENCY_NAMES = {"training": "Frequency in training", "text": "Frequency in the text"}
+
+FREQUENCY_TITLES = {
+    "training": "How often training reads the token, in prompts, sentences and as a special token",
+    "text": "How often the token occurs in the text alone",
+}
+
+
+def name_map_axis(axis: str, counted: str) -> str:
+    """An axis of the token map; `counted` is the key of what a frequency counts."""
+    return FREQUENCY_NAMES[counted] if axis == "frequency" else MAP_AXIS_NAMES[axis]
+
+
+def title_map_axis(axis: str, counted: str) -> str:
+    """What `name_map_axis` names, in words that explain it."""
+    return FREQUENCY_TITLES[counted] if axis == "frequency" else MAP_AXIS_TITLES[axis]
+
 
 MAP_ACROSS = ("frequency", "l2_shift", "cosine", "mean_shift", "rank", "token_id")
 MAP_UP = ("statistic", "l2_shift", "cosine", "rank")

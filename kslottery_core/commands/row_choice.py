@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from kslottery_core.tickets import Ticket
+    from kslottery_core.tuning import TokenCounting
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class RowChoice:
     target: str = "ca"
     seed: int = 0
     prompt: str | None = None
+    counted: str = "training"
+    max_length: int | None = None
 
 
 def read_token_list(text: str) -> str:
@@ -55,7 +58,7 @@ def choose_rows(model: str, choice: RowChoice, *, parameter: str | None, revisio
     matrix = open_embedding(model, parameter=parameter, revision=revision)
     size, width = matrix.shape
     labels, _ = label_tokens(matrix.token_strings, matrix.special_token_ids, size)
-    text = ", ".join(Path(path).name for path in choice.corpora)
+    text = _build_counting(choice).describe(", ".join(Path(path).name for path in choice.corpora))
     if choice.random is not None:
         selected = select_random_ticket(size, choice.random, choice.seed, tokens=labels)
     elif choice.token_list is not None:
@@ -78,13 +81,25 @@ def choose_rows(model: str, choice: RowChoice, *, parameter: str | None, revisio
     return replace(selected, width=width)
 
 
+def _build_counting(choice: RowChoice) -> "TokenCounting":
+    from kslottery_core.corpora import DEFAULT_PROMPT, check_prompt
+    from kslottery_core.tuning import TokenCounting, TuningSettings
+
+    check_prompt(choice.prompt or DEFAULT_PROMPT)
+    settings = TuningSettings() if choice.max_length is None else TuningSettings(max_length=choice.max_length)
+    return TokenCounting(choice.counted, choice.prompt or DEFAULT_PROMPT, settings.max_length)
+
+
 def _count(model: str, choice: RowChoice, size: int, revision: str | None) -> "np.ndarray":
-    """Occurrences of every token in both sides of the texts, (V,) int64."""
+    """Occurrences of every token in the texts, (V,) int64."""
+    import numpy as np
+
     from kslottery_core.checkpoints import load_tokenizer
-    from kslottery_core.corpora import CorpusSpec, count_tokens, load_corpus
+    from kslottery_core.corpora import CorpusSpec, load_corpus
 
     if not choice.corpora:
         raise TicketError("corpus: this way of choosing counts tokens in a text, found none; give --corpus FILE.")
-    loaded = [load_corpus(CorpusSpec(path, choice.source, choice.target)) for path in choice.corpora]
-    sentences = (side for corpus in loaded for pair in corpus.pairs for side in (pair.source, pair.target))
-    return count_tokens(load_tokenizer(model, revision=revision), sentences, size)
+    specs = [CorpusSpec(path, choice.source, choice.target) for path in choice.corpora]
+    counting, tokenizer = _build_counting(choice), load_tokenizer(model, revision=revision)
+    counts = [counting.count(tokenizer, load_corpus(spec), spec, size) for spec in specs]
+    return np.sum(counts, axis=0)

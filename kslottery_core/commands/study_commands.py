@@ -27,7 +27,7 @@ EXAMPLE = {
         {"label": "base", "method": "base"},
         {"label": "embedding", "method": "embedding", "learning_rates": [0.005]},
         {"label": "KS rows", "method": "ticket", "rows": {"rule": "ks", "significance_level": 0.05}},
-        {"label": "frequent rows", "method": "ticket", "rows": {"rule": "frequent"}},
+        {"label": "frequent rows", "method": "ticket", "rows": {"rule": "frequent", "counted": "training"}},
         {"label": "KS rows copied", "method": "transfer", "rows": {"rule": "ks", "significance_level": 0.05}},
         {"label": "LoRA rank 8", "method": "lora", "learning_rates": [0.001, 0.003], "lora": {"rank": 8}},
     ],
@@ -78,6 +78,13 @@ def create(
     top_k: Annotated[
         int | None, typer.Option(help="Of the rule ks: the K tokens with the largest D, not an alpha.")
     ] = None,
+    text_alone: Annotated[
+        bool,
+        typer.Option(
+            "--text-alone",
+            help="Of the rules frequent and matched: count only the sentences, not the prompt and special tokens.",
+        ),
+    ] = False,
     seeds: Annotated[str, typer.Option(help="Seeds, as 42,43.")] = "42",
     steps: Annotated[str, typer.Option(help="Optimizer steps, as 100,300.")] = "300",
     batch_size: Annotated[int, typer.Option(help="Pairs a step sees at once.")] = 16,
@@ -106,7 +113,7 @@ def create(
         spec = StudySpec(
             name=name or f"Study of {Path(model).name}",
             model=model,
-            arms=tuple(_read_arm(text, alpha, top_k) for text in arm or ()),
+            arms=tuple(_read_arm(text, alpha, top_k, "text" if text_alone else "training") for text in arm or ()),
             texts=tuple(
                 StudyText(CorpusSpec(train, source, one), CorpusSpec(test, source, one, test_limit))
                 for one in _split(target)
@@ -134,7 +141,7 @@ def _read_numbers(name: str, text: str) -> tuple[int, ...]:
         raise StudyError(f"{name}: expected whole numbers as 42,43, found {text!r}.") from None
 
 
-def _read_arm(text: str, alpha: float, top_k: int | None) -> "StudyArm":
+def _read_arm(text: str, alpha: float, top_k: int | None, counted: str) -> "StudyArm":
     """`METHOD[:RULE][@RATE,RATE]`."""
     from kslottery_core.studies import RowRule, StudyArm
 
@@ -144,7 +151,7 @@ def _read_arm(text: str, alpha: float, top_k: int | None) -> "StudyArm":
     if rule == "ks":
         rows = RowRule("ks", top_k=top_k) if top_k is not None else RowRule("ks", significance_level=alpha)
     elif rule:
-        rows = RowRule(rule)
+        rows = RowRule(rule, counted=counted) if rule in ("frequent", "matched") else RowRule(rule)
     try:
         learning_rates = tuple(float(part) for part in _split(rates)) if rates else ()
     except ValueError:

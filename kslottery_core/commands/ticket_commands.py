@@ -77,7 +77,16 @@ def ticket(
     source: Annotated[str, typer.Option(help="Language or column of the source sentences.")] = "en",
     target: Annotated[str, typer.Option(help="Language or column of the target sentences.")] = "ca",
     seed: Annotated[int | None, typer.Option(help="Seed of --random and --like; default 0.")] = None,
-    prompt: Annotated[str | None, typer.Option(help="Prompt template with {source}, for --prompt-tokens.")] = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="Prompt template with {source}, for --prompt-tokens and for what is counted.")
+    ] = None,
+    text_alone: Annotated[
+        bool,
+        typer.Option("--text-alone", help="Count only the sentences, not the prompt and special tokens of training."),
+    ] = False,
+    max_length: Annotated[
+        int | None, typer.Option(help="Tokens of a pair that count, as training cuts them; default 256.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write ticket.json here.")] = None,
     device: DeviceOption = "auto",
     parameter: ParameterOption = None,
@@ -114,7 +123,9 @@ def ticket(
         {
             "--corpus": (corpus or None, ("--frequent", "--like")),
             "--seed": (seed, ("--random", "--like")),
-            "--prompt": (prompt, ("--prompt-tokens",)),
+            "--prompt": (prompt, ("--prompt-tokens", "--frequent", "--like")),
+            "--text-alone": (text_alone or None, ("--frequent", "--like")),
+            "--max-length": (max_length, ("--frequent", "--like")),
         },
     )
     disagreement = None
@@ -136,6 +147,8 @@ def ticket(
             target=target,
             seed=seed or 0,
             prompt=prompt,
+            counted="text" if text_alone else "training",
+            max_length=max_length,
         )
         selected = choose_rows(before, choice, parameter=parameter, revision=before_revision)
     else:

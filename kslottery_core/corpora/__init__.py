@@ -23,6 +23,7 @@ from kslottery_core.corpora.token_counts import (
     count_tokens,
     find_token_occurrences,
     list_prompt_tokens,
+    tally_token_ids,
 )
 
 __all__ = [
@@ -56,4 +57,5 @@ __all__ = [
     "name_language",
     "normalise_text",
     "preview_corpus",
+    "tally_token_ids",
 ]

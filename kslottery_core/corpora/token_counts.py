@@ -32,7 +32,12 @@ def count_tokens(tokenizer: Any, texts: Iterable[str], vocabulary_size: int | No
 
 
 def _count_ids(tokenizer: Any, texts: list[str], size: int) -> np.ndarray:
-    ids = [token_id for row in tokenizer(texts, add_special_tokens=False)["input_ids"] for token_id in row]
+    return tally_token_ids(tokenizer(texts, add_special_tokens=False)["input_ids"], size)
+
+
+def tally_token_ids(rows: Iterable[Sequence[int]], size: int) -> np.ndarray:
+    """How often each of `size` ids stands in the rows, (size,) int64. Raises CorpusError for an id beyond them."""
+    ids = [token_id for row in rows for token_id in row]
     highest = max(ids, default=-1)
     if highest >= size:
         raise CorpusError(

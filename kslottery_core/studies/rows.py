@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kslottery_core.checkpoints import label_tokens, load_tokenizer, open_embedding
-from kslottery_core.corpora import Corpus, count_tokens, hash_prompt, list_prompt_tokens, load_corpus
+from kslottery_core.corpora import Corpus, hash_prompt, list_prompt_tokens, load_corpus
 from kslottery_core.errors import TicketError
 from kslottery_core.runs import RunRecord
 from kslottery_core.studies.cells import StudyCell
@@ -23,6 +23,7 @@ from kslottery_core.tickets import (
     select_ticket,
     select_top_k_ticket,
 )
+from kslottery_core.tuning import TokenCounting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +41,7 @@ class RowChooser:
     def __init__(self, study: StudySpec, folder: Path) -> None:
         self._study, self._folder = study, folder
         self._corpora: dict[int, Corpus] = {}
-        self._counts: dict[int, np.ndarray] = {}
+        self._counts: dict[tuple[int, str], np.ndarray] = {}
 
     def choose(self, cell: StudyCell, embedding_run: RunRecord | None) -> Ticket:
         """The ticket of a cell whose arm has rows; `embedding_run` is the cell's embedding tuning where it needs one.
@@ -72,13 +73,13 @@ class RowChooser:
         if rule.rule == "matched":
             like = rule.ticket or copied
             assert like is not None
-            counts, name = self._count(cell.text)
+            counts, name = self._count(cell.text, rule.counted)
             return select_matched_ticket(like, counts, seed, tokens=self._labels, text=name)
         count = rule.count if copied is None else copied.size
         assert count is not None
         if rule.rule == "random":
             return select_random_ticket(size, count, seed, tokens=self._labels)
-        counts, name = self._count(cell.text)
+        counts, name = self._count(cell.text, rule.counted)
         return select_frequent_ticket(counts, count, tokens=self._labels, text=name)
 
     def _select_ks(self, rule: RowRule, embedding_run: RunRecord | None) -> Ticket:
@@ -102,13 +103,13 @@ class RowChooser:
         size = self._matrix.shape[0]
         return create_prompt_ticket(ids, size, prompt_hash=hash_prompt(template), tokens=self._labels)
 
-    def _count(self, text: int) -> "tuple[np.ndarray, str]":
-        """Occurrences of every token in both sides of a training text, (V,) int64, and the text's name."""
-        corpus = self._load(text)
-        if text not in self._counts:
-            sentences = (side for pair in corpus.pairs for side in (pair.source, pair.target))
-            self._counts[text] = count_tokens(self._tokenizer, sentences, self._matrix.shape[0])
-        return self._counts[text], Path(self._study.texts[text].train.path).name
+    def _count(self, text: int, counted: str) -> "tuple[np.ndarray, str]":
+        """Occurrences of every token in a training text, (V,) int64, and what was counted, for the ticket's note."""
+        corpus, spec = self._load(text), self._study.texts[text].train
+        counting = TokenCounting(counted, self._study.prompt, self._study.tuning.max_length)
+        if (text, counted) not in self._counts:
+            self._counts[text, counted] = counting.count(self._tokenizer, corpus, spec, self._matrix.shape[0])
+        return self._counts[text, counted], counting.describe(Path(spec.path).name)
 
     def _load(self, text: int) -> Corpus:
         if text not in self._corpora:

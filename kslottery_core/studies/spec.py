@@ -12,6 +12,7 @@ from kslottery_core.evaluation.generate import EvaluationSettings
 from kslottery_core.records import read_record
 from kslottery_core.runs import RunSpec
 from kslottery_core.tickets import CORRECTIONS, Ticket
+from kslottery_core.tuning.dataset import COUNTED
 from kslottery_core.tuning.settings import (
     METHODS,
     TRAINED_METHODS,
@@ -38,6 +39,7 @@ _FIELD_WORDS = {
     "count": "a number of rows",
     "ticket": "a ticket",
     "correction": "a correction for many tests",
+    "counted": "what is counted",
 }
 ROW_METHODS = ("ticket", "transfer")
 LABEL_LENGTH = 40  # characters: a label is a row of a table and a mark in a picture
@@ -53,6 +55,8 @@ class RowRule:
     (alpha, with `correction`), or the `top_k` with the largest D. `frequent` and `random` take `count` rows; None means
     as many as the study's first `ks` rule chose there. `matched` imitates the frequencies of `ticket`, or where that is
     None of what the study's first `ks` rule chose. `prompt` takes the tokens of the prompt. `ticket` takes `ticket`.
+    `counted` (one of `tuning.COUNTED`) is what `frequent` and `matched` count; a record without it counted the text
+    alone.
     """
 
     rule: str
@@ -61,6 +65,7 @@ class RowRule:
     top_k: int | None = None
     count: int | None = None
     ticket: Ticket | None = None
+    counted: str = "text"
 
     def __post_init__(self) -> None:
         if self.rule not in ROW_RULES:
@@ -90,6 +95,10 @@ class RowRule:
         for name, number in (("top_k", self.top_k), ("count", self.count)):
             if number is not None and number < 1:
                 raise StudyError(f"{self._words}: expected {_name_field(name)} of at least 1, found {number!r}.")
+        if self.counted not in COUNTED:
+            raise StudyError(
+                f"{self._words}: expected {_name_field('counted')} among {', '.join(COUNTED)}, found {self.counted!r}."
+            )
         if self.rule == "ticket" and self.ticket is None:
             raise StudyError(f"{self._words}: expected {_name_field('ticket')}, found none; say which rows.")
         if self.ticket is not None and not self.ticket.size:
@@ -115,6 +124,11 @@ class RowRule:
                 raise StudyError(
                     f"{self._words}: {_name_field(name)} belongs to {owning}; leave it out or change the rule."
                 )
+        if self.counted != "text" and self.rule not in ("frequent", "matched"):
+            raise StudyError(
+                f"{self._words}: {_name_field('counted')} belongs to {_RULE_WORDS['frequent']} ('frequent') and "
+                f"{_RULE_WORDS['matched']} ('matched'); leave it out or change the rule."
+            )
         if self.correction != "none" and self.rule != "ks":
             raise StudyError(
                 f"{self._words}: {_name_field('correction')} belongs to {_RULE_WORDS['ks']} ('ks'); leave it out or "

@@ -1,5 +1,6 @@
 """One file a method: what is trained, and nothing about where or when it runs."""
 
+from kslottery_core.tuning.dataset import COUNTED, TokenCounting
 from kslottery_core.tuning.prompt_preview import PromptPreview, preview_prompt
 from kslottery_core.tuning.report import TuningReport
 from kslottery_core.tuning.saving import save_ticket_rows, write_full_checkpoint
@@ -21,6 +22,7 @@ from kslottery_core.tuning.tune import TunedModel, tune
 
 __all__ = [
     "ADAPTER_METHODS",
+    "COUNTED",
     "METHODS",
     "PRECISIONS",
     "QUANTIZATIONS",
@@ -31,6 +33,7 @@ __all__ = [
     "PrefixSettings",
     "PromptPreview",
     "TicketRows",
+    "TokenCounting",
     "TunedModel",
     "TuningReport",
     "TuningSettings",

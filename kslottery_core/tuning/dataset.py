@@ -4,13 +4,79 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kslottery_core.corpora import CorpusSpec, SentencePair, fill_prompt
+import numpy as np
+
+from kslottery_core.corpora import (
+    DEFAULT_PROMPT,
+    Corpus,
+    CorpusSpec,
+    SentencePair,
+    count_tokens,
+    fill_prompt,
+    tally_token_ids,
+)
 from kslottery_core.errors import TuningError
+from kslottery_core.tuning.settings import TuningSettings
 
 if TYPE_CHECKING:
     import torch
 
 IGNORED = -100  # the label that torch's cross-entropy leaves out
+
+
+COUNTED = ("training", "text")
+"""What a frequency counts: every token that the model reads in training, or those of the sentences alone."""
+
+_BATCH_PAIRS = 1000
+
+
+@dataclass(frozen=True)
+class TokenCounting:
+    """How tokens of a parallel text are counted: `counted` is one of COUNTED.
+
+    With "training", every pair counts as tuning encodes it: `prompt` with both sentences, what the tokenizer adds, and
+    the end token, cut at `max_length` tokens. "text" counts both sentences alone. Raises TuningError.
+    """
+
+    counted: str = "training"
+    prompt: str = DEFAULT_PROMPT
+    max_length: int = TuningSettings.max_length
+
+    def __post_init__(self) -> None:
+        if self.counted not in COUNTED:
+            raise TuningError(f"counted: expected one of {', '.join(COUNTED)}, found {self.counted!r}.")
+
+    def describe(self, text: str) -> str:
+        """The name of a text with what was counted in it, for notes and labels."""
+        return f"{text} ({'as read in training' if self.counted == 'training' else 'the text alone'})"
+
+    def count(self, tokenizer: Any, corpus: Corpus, spec: CorpusSpec, vocabulary_size: int) -> np.ndarray:
+        """Occurrences of every token, (V,) int64; a text with a prompt of its own is read with that one.
+
+        Raises CorpusError for a token that has no row, or as `fill_prompt` does.
+        """
+        if self.counted == "text":
+            sentences = (side for pair in corpus.pairs for side in (pair.source, pair.target))
+            return count_tokens(tokenizer, sentences, vocabulary_size)
+        prompt, languages = corpus.prompt or self.prompt, _name_languages(spec)
+        counts = np.zeros(vocabulary_size, dtype=np.int64)
+        for start in range(0, len(corpus.pairs), _BATCH_PAIRS):
+            pairs = corpus.pairs[start : start + _BATCH_PAIRS]
+            texts = [f"{fill_prompt(prompt, source=pair.source, **languages)} {pair.target}" for pair in pairs]
+            rows = tokenizer(texts)["input_ids"]
+            counts += tally_token_ids(
+                [_end(ids, tokenizer.eos_token_id)[: self.max_length] for ids in rows], vocabulary_size
+            )
+        return counts
+
+
+def _name_languages(spec: CorpusSpec) -> dict[str, str]:
+    return {"source_language": spec.source, "target_language": spec.target}
+
+
+def _end(ids: list[int], end: int | None) -> list[int]:
+    """The ids with the end token once, if there is one; a tokenizer may add it by itself."""
+    return ids if end is None or (ids and ids[-1] == end) else [*ids, end]
 
 
 @dataclass(frozen=True)
@@ -39,8 +105,7 @@ def encode_pair(tokenizer: Any, prompt: str, target: str, max_length: int) -> tu
     # A tokenizer may end every text with its end token; the prompt must not carry it, the whole must once.
     if prompt_ids and prompt_ids[-1] == end:
         prompt_ids = prompt_ids[:-1]
-    if not ids or ids[-1] != end:
-        ids = [*ids, end]
+    ids = _end(ids, end)
     shared = 0
     while shared < min(len(prompt_ids), len(ids)) and prompt_ids[shared] == ids[shared]:
         shared += 1
@@ -61,7 +126,7 @@ def encode_examples(
     """
     if tokenizer.eos_token_id is None:
         raise TuningError("tokenizer: expected an end-of-sequence token to learn to stop with, found none.")
-    languages = {"source_language": spec.source, "target_language": spec.target}
+    languages = _name_languages(spec)
     items, shortened, target_tokens = [], 0, 0
     for number, pair in enumerate(pairs, start=1):
         ids, prompt_length = encode_pair(

@@ -108,7 +108,7 @@ def test_two_winners_on_one_spot_are_both_named_on_the_map_and_under_the_pointer
     first, second = order_by_statistic(tokens, tokens["label"].isin(["English", "Catalan"]))
     assert tokens["count"][first] == tokens["count"][second]
     both = f"{tokens['label'][first]}, {tokens['label'][second]}"
-    page.goto(f"{shared_server.address}/tokens")  # across: frequency in the demo's text, 0 for both of them
+    page.goto(f"{shared_server.address}/tokens")  # across: frequency in training, once an example for both
     token_map = page.locator(".map[data-drawn-count]")
     token_map.wait_for()
     token_map.scroll_into_view_if_needed()

@@ -30,12 +30,26 @@ def choose(run, tiny_llama_folder, tmp_path):
 
 
 def test_the_most_frequent_tokens_of_both_sides(choose, corpus, tiny_tokenizer):
-    ticket, out = choose("--frequent", 1, "--corpus", corpus)
+    ticket, out = choose("--frequent", 1, "--corpus", corpus, "--text-alone")
     assert ticket.token_ids == (tiny_tokenizer.convert_tokens_to_ids("▁the"),)
     assert (ticket.rule, ticket.width, ticket.vocabulary_size, ticket.tokens) == ("frequent", 16, 64, ("␣the",))
-    assert "The 1 most frequent tokens of pairs.jsonl, each at least 4 times." in out
-    again, _ = choose("--frequent", 1, "--corpus", corpus, "--corpus", corpus)
+    assert "The 1 most frequent tokens of pairs.jsonl (the text alone), each at least 4 times." in out
+    again, _ = choose("--frequent", 1, "--corpus", corpus, "--corpus", corpus, "--text-alone")
     assert "each at least 8 times" in again.note
+
+
+def test_the_most_frequent_tokens_of_training_count_prompt_and_end_token(choose, corpus, tiny_tokenizer):
+    from collections import Counter
+
+    from kslottery_core.tuning.dataset import encode_pair
+
+    counts: Counter[int] = Counter()
+    for source, target in (("the cat", "the house"), ("the bird", "the cat")):
+        counts.update(encode_pair(tiny_tokenizer, f"{source} house house", target, 6)[0])
+    ticket, out = choose("--frequent", 3, "--corpus", corpus, "--prompt", "{source} house house", "--max-length", 6)
+    ranked = sorted(counts, key=lambda token_id: (-counts[token_id], token_id))
+    assert ticket.token_ids == tuple(sorted(ranked[:3]))
+    assert f"pairs.jsonl (as read in training), each at least {counts[ranked[2]]} times" in out
 
 
 def test_random_tokens_alone_and_as_frequent_as_those_of_a_ticket(choose, corpus, tmp_path):
@@ -99,7 +113,10 @@ def test_a_chosen_ticket_fits_the_model_it_was_chosen_for(choose, tiny_llama_fol
         (("{model}", "--random", "3", "--seed", "-1"), "seed: expected a whole number of at least 0"),
         (("{model}", "--random", "3", "--corpus", "{corpus}"), "--corpus belongs to --frequent and --like"),
         (("{model}", "--list", "3", "--seed", "1"), "--seed belongs to --random and --like, found it with --list"),
-        (("{model}", "{model}", "--prompt", "{source}"), "--prompt belongs to --prompt-tokens, found it with alpha"),
+        (
+            ("{model}", "{model}", "--prompt", "{source}"),
+            "--prompt belongs to --prompt-tokens and --frequent and --like, found it",
+        ),
         (("{model}", "--frequent", "3"), "give --corpus FILE"),
         (("{model}", "--frequent", "65", "--corpus", "{corpus}"), "from 1 to 64, found 65"),
         (("{model}", "--frequent", "3", "--corpus", "none.tsv"), "none.tsv"),

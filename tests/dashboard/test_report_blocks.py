@@ -154,7 +154,7 @@ def test_the_map_counts_every_token_and_draws_winners_as_points(make_context):
     assert picture.caption.startswith("2,048 tokens drawn; across: L2 shift, up: D."), "no text, so no frequency"
     text = CorpusSpec(str(DEMO_PATH / "text" / "test.jsonl"), "en", "ca")
     counted = build("map", make_context(text=text))
-    assert counted.pictures[0].caption.startswith("2,048 tokens drawn; across: Frequency in the text, up: D.")
+    assert counted.pictures[0].caption.startswith("2,048 tokens drawn; across: Frequency in training, up: D.")
     assert "text test.jsonl " in counted.signature
     missing = build("map", make_context(text=CorpusSpec("/no/such/text.jsonl")))
     assert "/no/such/text.jsonl" in missing.problem

@@ -57,7 +57,10 @@ def start(app):
 def test_the_most_frequent_tokens_are_shown_and_tuned(open_form, launched):
     app = open_form(row_choice.FROM_FREQUENT)
     app.number_input(key="run_frequent").set_value(2).run()
+    assert "most frequent tokens of train.jsonl (as read in training)" in read_texts(app).replace("\\", "")
+    app.selectbox(key="run_counted").set_value("text").run()
     shown = read_texts(app)
+    assert "(the text alone)" in shown.replace("\\", "")
     assert "**2 tokens**" in shown
     assert "`the`" in shown
     assert "most frequent tokens of train.jsonl" in shown

@@ -198,7 +198,11 @@ def test_a_token_id_is_a_whole_number_of_a_sane_length(text, token_id):
 def test_an_address_made_before_restores_the_same_choice(made):
     choice, problems = read_address(made["address"], Choice())
     fields, default = (json.loads(json.dumps(asdict(one))) for one in (choice, Choice()))
-    assert {name: value for name, value in fields.items() if value != default[name]} == made["choice"]
+    assert {name: value for name, value in fields.items() if value != default[name]} == {
+        # a field that came later stands at its default
+        name: {**default[name], **value} if isinstance(value, dict) else value
+        for name, value in made["choice"].items()
+    }
     assert list(problems) == made["problems"]
     if made["page"] is not None:
         assert build_address(choice, made["page"]) == made["address"]

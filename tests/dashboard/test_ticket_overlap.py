@@ -148,7 +148,7 @@ def test_the_most_frequent_tokens_are_as_many_as_the_ticket(open_app, pair_folde
     app = open_app("tokens", overlap="shown", levels="none", **address)
     size = len(select(pair_folder, 0.05))
     assert 1 < size <= 9
-    assert read_agreement(app).index.tolist() == [f"The {size} most frequent tokens"]
+    assert read_agreement(app).index.tolist() == [f"The {size} most frequent tokens in training"]
 
 
 def test_published_tickets_are_offered_where_the_vocabulary_fits(open_app, monkeypatch):

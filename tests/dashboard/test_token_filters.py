@@ -173,7 +173,7 @@ def write_text(tmp_path):
     path = tmp_path / "train.jsonl"
     pairs = [("word1 word2 word2", "the word3"), ("word2", "word3")]
     path.write_text("".join(json.dumps({"en": one, "ca": other}) + "\n" for one, other in pairs))
-    return {"counted-text": str(path), "counted-from": "en", "counted-to": "ca"}
+    return {"counted-text": str(path), "counted-from": "en", "counted-to": "ca", "counted": "text"}
 
 
 def test_frequency_and_script_are_columns_of_the_table(open_app, tmp_path):

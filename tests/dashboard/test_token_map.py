@@ -216,13 +216,13 @@ def test_the_summary_of_no_token_is_an_empty_picture():
 
 
 def test_the_figure_shows_density_and_winners_with_their_names():
-    figure = token_map_figure(summarise_token_map(make_table(), np.array([10, 0, 7, 1000, 1])))
+    figure = token_map_figure(summarise_token_map(make_table(), np.array([10, 0, 7, 1000, 1])), "text")
     heatmap, winners = figure.data
     assert heatmap.customdata.sum() == 3
     assert winners.text == ("␣é", "line\nbreak")
     assert np.isnan(heatmap.z[heatmap.customdata == 0]).all()
     assert [list(row) for row in winners.customdata] == [["␣é", 3, "1,000", "0.5"], ["line\nbreak", 0, "10", "0.375"]]
-    assert figure.layout.xaxis.title.text == "How often the token occurs in the text (log scale)"
+    assert figure.layout.xaxis.title.text == "How often the token occurs in the text alone (log scale)"
     assert figure.layout.xaxis.ticktext == ("0", "1", "10", "100", "1,000")
     assert winners.name == "Winners: 2"
 
@@ -318,7 +318,7 @@ def test_the_tokens_page_shows_the_map(open_app):
     assert {"kslottery_token_map", "kslottery_token_map_settings"} <= list_components(app)
     assert "Every one of the 64 tokens is drawn." in read_captions(app)
     assert app.selectbox(key="token_map_across").value == "l2_shift"
-    assert "Frequency in the text" not in app.selectbox(key="token_map_across").options
+    assert not any("Frequency" in name for name in app.selectbox(key="token_map_across").options)
 
 
 def test_the_map_draws_what_the_filter_leaves(open_app):

@@ -55,7 +55,7 @@ def read_captions(app):
 
 
 def test_tokens_are_counted_in_both_sides_with_the_tokenizer_of_the_before_model(comparison, text):
-    counts = load_pair_counts(comparison, CorpusSpec(str(text), "en", "ca"))
+    counts = load_pair_counts(comparison, CorpusSpec(str(text), "en", "ca"), "text")
     expected = np.zeros(64, dtype=np.int64)
     ids = {token.lstrip("␣"): token_id for token_id, token in enumerate(comparison.pair.tokens)}
     for word in " ".join(side for pair in SENTENCES for side in pair).split():
@@ -67,10 +67,10 @@ def test_tokens_are_counted_in_both_sides_with_the_tokenizer_of_the_before_model
 
 def test_a_changed_text_is_counted_anew(comparison, text):
     spec = CorpusSpec(str(text), "en", "ca")
-    before = load_pair_counts(comparison, spec).sum()
+    before = load_pair_counts(comparison, spec, "text").sum()
     with text.open("a") as file:
         file.write(json.dumps({"translation": {"en": "word9", "ca": "word8"}}) + "\n")
-    assert load_pair_counts(comparison, spec).sum() == before + 2
+    assert load_pair_counts(comparison, spec, "text").sum() == before + 2
 
 
 def test_a_pair_without_a_tokenizer_counts_nothing_and_says_so(pair_folder, text, tmp_path):
@@ -80,7 +80,7 @@ def test_a_pair_without_a_tokenizer_counts_nothing_and_says_so(pair_folder, text
         shutil.copytree(pair_folder / name, tmp_path / name, ignore=shutil.ignore_patterns("tokenizer*", "special*"))
     comparison = loaders.load_comparison(PairChoice(str(tmp_path / "before"), str(tmp_path / "after")))
     with pytest.raises(KSLotteryError, match="expected a tokenizer beside the model"):
-        load_pair_counts(comparison, CorpusSpec(str(text), "en", "ca"))
+        load_pair_counts(comparison, CorpusSpec(str(text), "en", "ca"), "text")
 
 
 def test_without_a_text_the_expander_says_what_to_give(open_chooser):
@@ -156,3 +156,47 @@ def test_the_address_of_the_tokens_page_restores_the_text():
     assert choice.certificates == state.CertificatesView()
     assert state.build_address(state.Choice(token_text=text), "alpha") == {}
     assert state.forget_addressed(choice, "tokens", {}).token_text == state.TokenText()
+
+
+def test_prompts_and_special_tokens_count_in_the_demo_as_tuning_encodes_them(monkeypatch):
+    from kslottery_core import demo
+    from kslottery_core.checkpoints import load_tokenizer
+    from kslottery_core.corpora import DEFAULT_PROMPT, fill_prompt, load_corpus
+    from kslottery_core.tuning.dataset import encode_pair
+
+    monkeypatch.setattr(loaders, "DEMO_PATH", demo.DEMO_PATH)
+    comparison = loaders.load_comparison(loaders.resolve_choice(PairChoice()))
+    spec = CorpusSpec(str(loaders.find_demo_text("train")))
+    tokenizer, pairs = load_tokenizer(comparison.choice.before), load_corpus(spec).pairs
+    expected = np.zeros(comparison.pair.vocabulary_size, dtype=np.int64)
+    for pair in pairs:
+        prompt = fill_prompt(DEFAULT_PROMPT, source=pair.source, source_language="en", target_language="ca")
+        for token_id in encode_pair(tokenizer, prompt, pair.target, 256)[0]:
+            expected[token_id] += 1
+    counts = load_pair_counts(comparison, spec, "training")
+    np.testing.assert_array_equal(counts, expected)
+    alone = load_pair_counts(comparison, spec, "text")
+    ids = {token: token_id for token_id, token in enumerate(comparison.pair.tokens)}
+    for word in ("Translate", "English", "Catalan"):
+        assert counts[ids[word]] == len(pairs), word
+        assert alone[ids[word]] == 0, word
+
+
+def test_what_is_counted_is_chosen_and_said(open_chooser, text):
+    app = open_chooser(path=str(text), source="en", target="ca")
+    assert "as read in training" in app.expander[0].label
+    assert "as the model reads it in training: every pair in the usual prompt" in read_captions(app)
+    app.selectbox(key="token_text_counted").set_value("text").run()
+    assert app.session_state["kslottery.choice"].token_text.counted == "text"
+    assert "text alone" in app.expander[0].label
+    assert "the sentences of both sides alone" in read_captions(app)
+
+
+def test_the_count_restores_from_an_address_and_another_is_refused():
+    alone = state.Choice(token_text=state.TokenText(counted="text"))
+    assert state.build_address(alone, "tokens")["counted"] == "text"
+    assert "counted" not in state.build_address(state.Choice(), "tokens")
+    assert state.read_address({"counted": "text"}, state.Choice())[0].token_text == alone.token_text
+    kept, problems = state.read_address({"counted": "words"}, alone)
+    assert kept.token_text == alone.token_text
+    assert "words" in problems[0]

@@ -57,6 +57,7 @@ def test_every_rule_chooses_its_rows_from_the_studys_own_embedding_tuning(study_
         StudyArm("top", "ticket", RowRule("ks", top_k=2)),
         StudyArm("frequent", "ticket", RowRule("frequent")),
         StudyArm("five", "ticket", RowRule("frequent", count=5)),
+        StudyArm("read", "ticket", RowRule("frequent", count=5, counted="training")),
         StudyArm("random", "ticket", RowRule("random")),
         StudyArm("matched", "ticket", RowRule("matched")),
         StudyArm("matched given", "ticket", RowRule("matched", ticket=given)),
@@ -77,6 +78,8 @@ def test_every_rule_chooses_its_rows_from_the_studys_own_embedding_tuning(study_
         *(3, 5, 3, 3, 2)
     ]
     assert set(tickets["frequent"].token_ids) < set(tickets["five"].token_ids)
+    assert "(the text alone)" in tickets["five"].note and "(as read in training)" in tickets["read"].note
+    assert tickets["read"].token_ids != tickets["five"].token_ids, "the prompt counts"
     assert not set(tickets["matched"].token_ids) & set(MOVED)
     assert tickets["prompt"].rule == "prompt" and tickets["given"].token_ids == given.token_ids
     tuned = get_run(study_store, record, "embedding").checkpoints / "model"

@@ -67,6 +67,8 @@ def test_a_grid_that_cannot_run_is_refused_at_once(make_study, changes, message)
             {"rule": "ks", "significance_level": 0.1, "count": 3},
             r"\(count\) belongs to most frequent rows \('frequent'\) and random rows",
         ),
+        ({"rule": "frequent", "count": 3, "counted": "words"}, r"what is counted \(counted\) among training, text"),
+        ({"rule": "random", "count": 3, "counted": "training"}, r"\(counted\) belongs to most frequent rows"),
         ({"rule": "prompt", "correction": "holm"}, r"\(correction\) belongs to rows that win the KS test"),
         ({"rule": "ticket"}, r"expected a ticket \(ticket\), found none"),
         ({"rule": "ticket", "ticket": Ticket((), 10, "list")}, "at least one token, found an empty one"),
@@ -173,3 +175,11 @@ def test_a_cell_comes_after_the_embedding_tuning_of_its_own_text_seed_and_steps(
         else:
             assert cell.needs is None
     assert cells[0].arm == 1
+
+
+def test_a_record_that_does_not_say_what_is_counted_counted_the_text_alone(make_study):
+    arms = (EMBEDDING, StudyArm("f", "ticket", RowRule("frequent", count=3, counted="training")))
+    mapping = json.loads(json.dumps(make_study(arms=arms).to_json()))
+    assert StudySpec.from_json(mapping, "study.json").arms[1].rows.counted == "training"
+    del mapping["arms"][1]["rows"]["counted"]
+    assert StudySpec.from_json(mapping, "study.json").arms[1].rows.counted == "text"

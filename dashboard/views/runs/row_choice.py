@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from dashboard import loaders, state
-from dashboard.controls.fields import KEEP, read_number, read_text
+from dashboard.controls.fields import KEEP, name_training_field, read_number, read_text
 from dashboard.controls.text_fields import build_corpus, mark_problem
 from dashboard.controls.ticket_shelf import UPLOADED, combine_tickets, read_list, read_ticket_file, show_ticket_shelf
 from dashboard.loaders import Comparison
@@ -22,6 +22,7 @@ from dashboard.loaders.vocabulary import (
     name_text,
 )
 from dashboard.wording import (
+    FREQUENCY_NAMES,
     escape_markdown,
     format_code,
     format_level,
@@ -34,6 +35,7 @@ from kslottery_core.errors import KSLotteryError, RunError, TicketError
 
 if TYPE_CHECKING:
     from kslottery_core.tickets import Ticket
+    from kslottery_core.tuning import TokenCounting
 
 FROM_ALPHA = "The present ticket"
 FROM_TOP = "The tokens with the largest D"
@@ -88,6 +90,7 @@ def suggest_row_entries(comparison: Comparison | None) -> dict[str, object]:
         "run_frequent": size,
         "run_random": size,
         "run_row_seed": 0,
+        "run_counted": "training",
         "run_published": next(iter(load_published_tickets())),
     }
 
@@ -192,11 +195,23 @@ def _choose_in_vocabulary(source: str, vocabulary: Vocabulary, like: Ticket | No
         raise TicketError("The present ticket is empty, so there is nothing to match; raise α, or choose by a number.")
     if not read_text("run_train"):
         raise RunError("The text to count tokens in is missing; give a file of sentence pairs below.")
-    spec = build_corpus("train")
+    spec, counting = build_corpus("train"), _build_counting()
     if source == FROM_MATCHED and like is not None:
-        return load_matched_ticket(vocabulary, spec, like, int(read_number("run_row_seed")))
-    counts = load_token_counts(vocabulary, spec)
-    return select_frequent_ticket(counts, int(read_number("run_frequent")), tokens=labels, text=name_text(spec))
+        return load_matched_ticket(vocabulary, spec, counting, like, int(read_number("run_row_seed")))
+    counts = load_token_counts(vocabulary, spec, counting)
+    text = counting.describe(name_text(spec))
+    return select_frequent_ticket(counts, int(read_number("run_frequent")), tokens=labels, text=text)
+
+
+def _build_counting() -> TokenCounting:
+    """What the form counts: training as it would be, with its prompt and length, or the text alone."""
+    from kslottery_core.corpora import check_prompt
+    from kslottery_core.tuning import TokenCounting, TuningSettings
+
+    entries = st.session_state
+    check_prompt(entries["run_prompt"])
+    length = entries.get(name_training_field("max_length", entries.get("run_method"))) or TuningSettings.max_length
+    return TokenCounting(entries.get("run_counted") or "training", entries["run_prompt"], int(length))
 
 
 def _read_file() -> Ticket:
@@ -245,6 +260,15 @@ def _show_entries(source: str, first: st.delta_generator.DeltaGenerator, second:
             step=1,
             key="run_row_seed",
             help="The same seed draws the same tokens again; several seeds show how much is chance.",
+            **KEEP,
+        )
+    if source in (FROM_FREQUENT, FROM_MATCHED):
+        second.selectbox(
+            "Count",
+            list(FREQUENCY_NAMES),
+            format_func=FREQUENCY_NAMES.__getitem__,
+            key="run_counted",
+            help="In training the model also reads the prompt around every pair, and special tokens.",
             **KEEP,
         )
     if source == FROM_PUBLISHED:

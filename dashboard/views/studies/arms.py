@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from dashboard.controls.fields import KEEP, read_text
-from dashboard.wording import CORRECTION_NAMES, format_number, shorten
+from dashboard.wording import CORRECTION_NAMES, FREQUENCY_NAMES, format_number, shorten
 from kslottery_core.errors import StudyError
 from kslottery_core.tuning.settings import DEFAULT_LEARNING_RATES, TRAINED_METHODS
 
@@ -97,6 +97,7 @@ def suggest_arm_entries(significance_level: float, correction: str) -> dict[str,
         "study_top": "",
         "study_correction": correction,
         "study_count": None,
+        "study_counted": "training",
     }
     for arm in ARM_CHOICES:
         entries[name_field("arm", arm.key)] = arm.key in _TICKED
@@ -123,7 +124,7 @@ def show_arms() -> None:
             )
         words.caption(arm.explanation)
     st.markdown("**Rows of the tickets**")
-    level, top, correction, count = st.columns(4, vertical_alignment="bottom")
+    level, top, correction, count, counted = st.columns(5, vertical_alignment="bottom")
     level.text_input(
         "KS tickets at α",
         key="study_levels",
@@ -154,6 +155,14 @@ def show_arms() -> None:
         key="study_count",
         placeholder="as the ticket",
         help="How many of them. Empty: as many as the first KS ticket has, each time.",
+        **KEEP,
+    )
+    counted.selectbox(
+        "Frequent by",
+        list(FREQUENCY_NAMES),
+        format_func=FREQUENCY_NAMES.__getitem__,
+        key="study_counted",
+        help="In training the model also reads the prompt around every pair, and special tokens.",
         **KEEP,
     )
 
@@ -200,6 +209,11 @@ def _list_rows(arm: ArmChoice) -> list[tuple[str, RowRule | None]]:
             for level in levels
         ]
         return rules + [(f", {size:,} largest D", RowRule("ks", top_k=int(size))) for size in sizes]
-    if arm.rule in ("frequent", "random"):
+    counted = read_text("study_counted") or "training"
+    if arm.rule == "frequent":
+        return [("", RowRule(arm.rule, count=read_optional_number("study_count"), counted=counted))]
+    if arm.rule == "random":
         return [("", RowRule(arm.rule, count=read_optional_number("study_count")))]
+    if arm.rule == "matched":
+        return [("", RowRule(arm.rule, counted=counted))]
     return [("", RowRule(arm.rule))]

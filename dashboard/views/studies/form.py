@@ -98,7 +98,7 @@ def build_demo_study() -> StudySpec | None:
             StudyArm("Embedding tuning", "embedding"),
             StudyArm("KS ticket", "ticket", ticket),
             StudyArm("KS ticket, copied", "transfer", ticket),
-            StudyArm("Most frequent rows", "ticket", RowRule("frequent")),
+            StudyArm("Most frequent rows", "ticket", RowRule("frequent", counted="training")),
             StudyArm("Random rows", "ticket", RowRule("random")),
         ),
         texts=(StudyText(CorpusSpec(str(train)), CorpusSpec(str(test))),),

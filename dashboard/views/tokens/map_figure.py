@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dashboard.palette import GRID, NEUTRAL, WINNER, escape_text, style_figure
-from dashboard.wording import MAP_AXIS_NAMES, MAP_AXIS_TITLES, MAP_LOG, format_count, format_number, shorten
+from dashboard.wording import MAP_LOG, format_count, format_number, name_map_axis, shorten, title_map_axis
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -159,9 +159,13 @@ def _spread_edges(places: np.ndarray, bins: int) -> np.ndarray:
     return np.linspace(low - margin, high + margin, bins + 1)
 
 
-def token_map_figure(summary: TokenMapSummary) -> go.Figure:
-    """Shading for the number of other tokens (log scale), winners as points with their names on top."""
+def token_map_figure(summary: TokenMapSummary, counted: str = "training") -> go.Figure:
+    """Shading for the number of other tokens (log scale), winners as points with their names on top.
+
+    `counted` is the key of what a frequency counts (`FREQUENCY_NAMES`).
+    """
     figure = go.Figure()
+    across, up = (name_map_axis(axis, counted) for axis in (summary.x, summary.y))
     most = max(int(summary.density.max()), 1)
     # A power close to the largest number would stand in its way.
     powers = [*(10**power for power in range(len(str(most))) if 2 * 10**power <= most), most]
@@ -196,12 +200,12 @@ def token_map_figure(summary: TokenMapSummary) -> go.Figure:
         name=_name_winners(summary),
         showlegend=True,
         hovertemplate=(
-            f"<b>%{{customdata[0]}}</b> (id %{{customdata[1]}})<br>{MAP_AXIS_NAMES[summary.x]} %{{customdata[2]}}"
-            f"<br>{MAP_AXIS_NAMES[summary.y]} %{{customdata[3]}}<extra></extra>"
+            f"<b>%{{customdata[0]}}</b> (id %{{customdata[1]}})<br>{across} %{{customdata[2]}}"
+            f"<br>{up} %{{customdata[3]}}<extra></extra>"
         ),
     )
-    title = MAP_AXIS_TITLES[summary.x] + (" (log scale)" if summary.log_x else "")
-    style_figure(figure, x_title=title, y_title=MAP_AXIS_TITLES[summary.y], height=460)
+    title = title_map_axis(summary.x, counted) + (" (log scale)" if summary.log_x else "")
+    style_figure(figure, x_title=title, y_title=title_map_axis(summary.y, counted), height=460)
     if summary.log_x:
         _write_logarithms(figure, summary)
     if summary.y == "rank":

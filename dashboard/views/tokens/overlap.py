@@ -108,7 +108,8 @@ def _find_frequent(counts: np.ndarray, ticket_size: int) -> list[TokenSet]:
     if not ticket_size or not counts.any():
         return []
     ticket = select_frequent_ticket(counts, ticket_size)
-    name = f"The {format_noun(ticket.size, 'most frequent token')}"
+    where = "in training" if state.get_choice().token_text.counted == "training" else "in the text"
+    name = f"The {format_noun(ticket.size, 'most frequent token')} {where}"
     return [TokenSet(FREQUENT, name, _make_mask(ticket, len(counts)))]
 
 

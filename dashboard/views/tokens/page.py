@@ -32,7 +32,7 @@ def render() -> None:
         show_alpha_control(comparison, compact=True)
     selection = loaders.load_selection(comparison, state.get_choice().alpha)
     spec = show_token_text(comparison)
-    counts = None if spec is None else load_pair_counts(comparison, spec)
+    counts = None if spec is None else load_pair_counts(comparison, spec, state.get_choice().token_text.counted)
     table = _add_columns(loaders.load_token_table(comparison), selection, counts)
     has_rows = False
     try:

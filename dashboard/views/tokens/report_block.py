@@ -16,7 +16,7 @@ from dashboard.report.context import NO_PAIR, ReportContext, shorten_digest, sig
 from dashboard.state.rule import describe_rule
 from dashboard.views.tokens.figures import row_histogram_figure, summarise_row_histogram, token_cdf_figure
 from dashboard.views.tokens.map_figure import summarise_token_map, token_map_figure
-from dashboard.wording import KIND_NAMES, MAP_AXIS_NAMES, NOT_DEFINED, format_name, format_noun
+from dashboard.wording import FREQUENCY_NAMES, KIND_NAMES, NOT_DEFINED, format_name, format_noun, name_map_axis
 from kslottery_core.errors import KSLotteryError
 from kslottery_core.ks import format_statistic
 
@@ -31,11 +31,13 @@ def build_map_block(context: ReportContext) -> Block:
     if context.comparison is None or context.selection is None:
         return Block(MAP_TITLE, problem=NO_PAIR)
     comparison, spec, view = context.comparison, context.text, context.choice.token_map
+    frequency = context.choice.token_text.counted
     counts, signature = None, f"{sign_pair(comparison)}, {describe_rule(context.choice.alpha)}"
     if spec is not None and "frequency" in (view.x, view.y):
         try:
-            counts = load_pair_counts(comparison, spec)
-            signature += f", text {name_text(spec)} {shorten_digest(load_text(spec).fingerprint)}"
+            counts = load_pair_counts(comparison, spec, frequency)
+            text = f"{name_text(spec)} {shorten_digest(load_text(spec).fingerprint)}"
+            signature += f", text {text}, {FREQUENCY_NAMES[frequency].lower()}"
         except KSLotteryError as problem:
             return Block(MAP_TITLE, problem=str(problem))
     table = loaders.load_token_table(comparison)
@@ -43,9 +45,10 @@ def build_map_block(context: ReportContext) -> Block:
     summary = summarise_token_map(
         table.assign(winner=winner), counts, x=view.x, y=view.y, log_x=view.log_x, most_points=_MOST_POINTS
     )
+    across, up = (name_map_axis(axis, frequency) for axis in (summary.x, summary.y))
     caption = (
-        f"{format_noun(summary.drawn, 'token')} drawn; across: {MAP_AXIS_NAMES[summary.x]}, "
-        f"up: {MAP_AXIS_NAMES[summary.y]}. The stronger the shade, the more tokens; winners "
+        f"{format_noun(summary.drawn, 'token')} drawn; across: {across}, "
+        f"up: {up}. The stronger the shade, the more tokens; winners "
         "that are points are not in the shade."
     )
     points, placed = len(summary.winner_ids), summary.winner_count - summary.unplaced_winners
@@ -60,8 +63,8 @@ def build_map_block(context: ReportContext) -> Block:
             f"{'has' if summary.unplaced == 1 else 'have'} no place on these axes and cannot be drawn."
         )
     picture = Picture(
-        token_map_figure(summary),
-        alt=f"All tokens by {MAP_AXIS_NAMES[summary.x]} and {MAP_AXIS_NAMES[summary.y]}, winners as points",
+        token_map_figure(summary, frequency),
+        alt=f"All tokens by {across} and {up}, winners as points",
         caption=caption,
     )
     return Block(MAP_TITLE, pictures=(picture,), signature=signature)
@@ -73,7 +76,7 @@ def identify_map(context: ReportContext) -> Hashable | None:
         return None
     counted = None
     if context.text is not None and "frequency" in (context.choice.token_map.x, context.choice.token_map.y):
-        counted = (context.text, sign_text(context.text))
+        counted = (context.text, sign_text(context.text), context.choice.token_text.counted)
     return context.comparison.key, context.choice.alpha, context.choice.token_map, counted
 
 

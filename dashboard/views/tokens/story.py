@@ -15,7 +15,7 @@ from dashboard import loaders, state
 from dashboard.controls.picture import show_picture
 from dashboard.controls.token_text import get_token_spec
 from dashboard.loaders import Comparison, SelectedTicket
-from dashboard.loaders.vocabulary import name_text
+from dashboard.loaders.vocabulary import load_pair_counts, name_text
 from dashboard.report.csv_file import build_csv
 from dashboard.state import STORY_PARTS
 from dashboard.views.tokens.figures import (
@@ -195,10 +195,11 @@ def show_token_coordinates(comparison: Comparison, token_id: int) -> None:
 
 @dataclass(frozen=True, eq=False)
 class FoundText:
-    """A text and where it holds each of the shown tokens."""
+    """A text and where it holds each of the shown tokens; `in_training` is how often training reads them, if asked."""
 
     spec: CorpusSpec
     tokens: dict[int, TokenOccurrences]
+    in_training: dict[int, int] | None
 
 
 def find_occurrences(comparison: Comparison, token_ids: Sequence[int]) -> FoundText | None:
@@ -214,13 +215,22 @@ def find_occurrences(comparison: Comparison, token_ids: Sequence[int]) -> FoundT
         )
         return None
     with st.spinner("Looking for the tokens in the text…"):
-        return FoundText(spec, load_occurrences(comparison, spec, token_ids))
+        counts = None
+        if state.get_choice().token_text.counted == "training":
+            counts = load_pair_counts(comparison, spec, "training")
+        in_training = None if counts is None else {token_id: int(counts[token_id]) for token_id in token_ids}
+        return FoundText(spec, load_occurrences(comparison, spec, token_ids), in_training)
 
 
 def show_token_occurrences(found: FoundText, token_id: int) -> None:
     """Show how often the text holds the token, and its first sentences."""
     token, spec = found.tokens[token_id], found.spec
     name = escape_markdown(shorten(name_text(spec)))
+    if found.in_training is not None:
+        st.markdown(
+            f"Training reads the token **{format_noun(found.in_training[token_id], 'time')}**, in prompts and as a "
+            "special token too. Below are the sentences alone."
+        )
     if not token.total:
         st.markdown(
             f"The token does not occur in {name} ({format_noun(token.read, 'sentence')} on both sides). What a prompt "

@@ -20,6 +20,7 @@ from dashboard.report.csv_file import build_csv
 from dashboard.state import MOST_PICKED, SEARCH_MODES, TokenFilter, TokenOrder
 from dashboard.views.tokens.search_loading import TokenSearchError, load_prompt_mask, load_search_mask
 from dashboard.wording import (
+    FREQUENCY_TITLES,
     KIND_NAMES,
     ORDER_NAMES,
     SCRIPT_NAMES,
@@ -151,7 +152,7 @@ def _show_widgets(present: dict[str, list[str]], *, has_frequency: bool) -> None
             key=_WIDGETS[entry],
             placeholder="any" if has_frequency else "no text",
             disabled=not has_frequency,
-            help="Occurrences in the text that frequencies are counted in" + ("" if has_frequency else "; choose one"),
+            help=_explain_frequency() if has_frequency else "Choose a text that frequencies are counted in",
             on_change=_take_filter,
         )
 
@@ -372,6 +373,10 @@ def show_token_downloads(table: pd.DataFrame, shown: pd.DataFrame) -> None:
             )
 
 
+def _explain_frequency() -> str:
+    return FREQUENCY_TITLES[state.get_choice().token_text.counted]
+
+
 def _make_column_config() -> dict[str, object]:
     number = st.column_config.NumberColumn
     return {
@@ -380,9 +385,7 @@ def _make_column_config() -> dict[str, object]:
         "Kind": st.column_config.TextColumn(width=80),
         "Script": st.column_config.TextColumn(width=70, help="The writing system of the token's letters"),
         "Winner": st.column_config.CheckboxColumn(width=60, help="Whether the token is in the present ticket"),
-        "Frequency": number(
-            format="localized", width=76, help="Occurrences in the text that frequencies are counted in"
-        ),
+        "Frequency": number(format="localized", width=76, help=_explain_frequency()),
         "D": number(format="%.4f", width=62, help="Largest gap between the two distributions, 0 to 1"),
         "k": number(format="%d", width=50, help="D as a whole number of coordinates: D times the width"),
         "p": number(format="%.3g", width=72, help="Exact p-value; not calibrated: before and after are paired"),

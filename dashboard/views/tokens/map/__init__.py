@@ -24,12 +24,12 @@ from dashboard.views.tokens.loading import PackedTokens, load_packed_tokens
 from dashboard.views.tokens.table import pick_tokens
 from dashboard.wording import (
     MAP_ACROSS,
-    MAP_AXIS_NAMES,
-    MAP_AXIS_TITLES,
     MAP_LOG,
     MAP_UP,
     format_count,
     format_noun,
+    name_map_axis,
+    title_map_axis,
 )
 
 if TYPE_CHECKING:
@@ -87,19 +87,18 @@ def limit_view(view: TokenMapView, has_text: bool) -> TokenMapView:
 def _show_axes(view: TokenMapView, has_text: bool) -> None:
     st.session_state[_WIDGETS["x"]], st.session_state[_WIDGETS["y"]] = view.x, view.y
     st.session_state[_WIDGETS["log_x"]] = view.log_x
+    name_axis = partial(name_map_axis, counted=state.get_choice().token_text.counted)
     across, up, scale = st.columns([3, 3, 2], vertical_alignment="bottom")
     across.selectbox(
         "Across",
         [name for name in MAP_ACROSS if has_text or name != "frequency"],
-        format_func=MAP_AXIS_NAMES.__getitem__,
+        format_func=name_axis,
         key=_WIDGETS["x"],
         on_change=_take_axis,
         args=("x",),
         help=None if has_text else "Frequency is offered once a text is chosen that tokens are counted in.",
     )
-    up.selectbox(
-        "Up", MAP_UP, format_func=MAP_AXIS_NAMES.__getitem__, key=_WIDGETS["y"], on_change=_take_axis, args=("y",)
-    )
+    up.selectbox("Up", MAP_UP, format_func=name_axis, key=_WIDGETS["y"], on_change=_take_axis, args=("y",))
     scale.toggle(
         "Log scale across",
         key=_WIDGETS["log_x"],
@@ -148,8 +147,9 @@ def build_settings(
 
 
 def _describe_axis(name: str, log: bool) -> dict[str, Any]:
-    title = MAP_AXIS_TITLES[name] + (" (log scale)" if log else "")
-    return {"name": name, "label": MAP_AXIS_NAMES[name], "title": title, "log": log}
+    counted = state.get_choice().token_text.counted
+    title = title_map_axis(name, counted) + (" (log scale)" if log else "")
+    return {"name": name, "label": name_map_axis(name, counted), "title": title, "log": log}
 
 
 def _pack_mask(mask: np.ndarray) -> str:
