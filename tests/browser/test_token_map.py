@@ -104,11 +104,12 @@ def test_the_pointer_shows_the_token_under_it(page, token_map, tokens):
     tip.wait_for(state="hidden")
 
 
-def test_two_winners_on_one_spot_are_both_named_on_the_map_and_under_the_pointer(shared_server, page, tokens):
+@pytest.mark.parametrize("counted", ["text", "training"])  # 0 for both of them, or once an example
+def test_two_winners_on_one_spot_are_both_named_on_the_map_and_under_the_pointer(shared_server, page, tokens, counted):
     first, second = order_by_statistic(tokens, tokens["label"].isin(["English", "Catalan"]))
     assert tokens["count"][first] == tokens["count"][second]
     both = f"{tokens['label'][first]}, {tokens['label'][second]}"
-    page.goto(f"{shared_server.address}/tokens")  # across: frequency in training, once an example for both
+    page.goto(f"{shared_server.address}/tokens?counted={counted}")
     token_map = page.locator(".map[data-drawn-count]")
     token_map.wait_for()
     token_map.scroll_into_view_if_needed()
@@ -116,7 +117,8 @@ def test_two_winners_on_one_spot_are_both_named_on_the_map_and_under_the_pointer
     label.wait_for()
     assert label.text_content() == both
     canvas, box = token_map.locator("canvas.lit"), label.bounding_box()
-    page.mouse.move(box["x"] - 9, box["y"] + box["height"] / 2)
+    beside = box["x"] - 9 if counted == "text" else box["x"] + box["width"] + 9  # names at the right edge stand left
+    page.mouse.move(beside, box["y"] + box["height"] / 2)
     tip = token_map.locator(".tip")
     tip.filter(has_text=both).wait_for()
     assert tip.locator("strong").inner_text() == both
