@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dashboard.controls.run_summary import RunSummary, list_measures
 from dashboard.wording import METHOD_NAMES, RULE_NAMES, format_name
 
-COST_COLUMNS = ("Trained parameters", "Tuning (s)", "All in all (s)", "Peak memory (MB)", "Saved (kB)")
+COST_COLUMNS = ("Trained parameters", "Tuning (s)", "Total (s)", "Peak memory (MB)", "Saved (kB)")
 """Those columns of `build_comparison_rows` that say what a run took."""
 
 
@@ -33,7 +33,7 @@ def build_comparison_rows(
         row["Outputs that stop (%)"] = None if run.stopped_share is None else 100 * run.stopped_share
         row["Trained parameters"] = run.trained_parameters
         row["Tuning (s)"] = run.tuning_seconds
-        row["All in all (s)"] = run.total_seconds
+        row["Total (s)"] = run.total_seconds
         row["Peak memory (MB)"] = None if run.peak_memory_bytes is None else run.peak_memory_bytes / 1e6
         row["Saved (kB)"] = None if run.saved_bytes is None else run.saved_bytes / 1e3
         if with_signatures:

@@ -56,7 +56,7 @@ def show_run_table(runs: Sequence[RunSummary], key: str, words: str = "Runs") ->
         )
     config["Outputs that stop (%)"] = number("Stop (%)", format="%.0f", width=66, help="Outputs that end by themselves")
     config["Tuning (s)"] = number(format="%.1f", width=92)
-    config["All in all (s)"] = number(format="%.1f", width=92, help="From the device to the end")
+    config["Total (s)"] = number(format="%.1f", width=92, help="From the device to the end")
     config["Trained parameters"] = number("Parameters", format="localized", width=92, help="Trained parameters")
     config["Peak memory (MB)"] = number("Memory (MB)", format="%.1f", width=98, help="Peak memory while tuning")
     config["Saved (kB)"] = number(format="%.1f", width=92, help="Size of what was saved")
