@@ -86,7 +86,7 @@ def test_every_rule_chooses_its_rows_from_the_studys_own_embedding_tuning(study_
     assert runs["copy"].after == str(tuned) and tickets["copy"].token_ids == MOVED
     assert {spec.tuning.learning_rate for label, spec in runs.items() if label in tickets and label != "copy"} == {1e-2}
     assert runs["lora"].tuning.learning_rate == 1e-3
-    assert workers.started == Counter(base=1, embedding=1, ticket=9, transfer=1, lora=1)
+    assert workers.started == Counter(base=1, embedding=1, ticket=10, transfer=1, lora=1)
 
 
 def test_an_empty_ticket_skips_its_cells_and_says_which_alpha_would_do(make_study, perform, workers):
